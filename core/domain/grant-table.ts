@@ -1,0 +1,56 @@
+import type { Domid, GrantRef } from '../abi/units.js';
+
+/** A run of whole pages that this domain can touch. After disposal both views throw. */
+export interface Page extends Disposable {
+  /** The pages' bytes, live: a peer that has them too may change them at any time. */
+  readonly bytes: Uint8Array;
+  /** The same memory as 32-bit words. */
+  readonly words: Int32Array;
+}
+
+/**
+ * Own pages that a peer may map or copy. Disposal revokes the grants and returns the pages; a page that the peer still has
+ * mapped is parked until it lets go and never reused before (XSA-396).
+ */
+export interface SharedPage extends Page {
+  /** The first page's grant reference. */
+  readonly ref: GrantRef;
+  /** One reference for each page. */
+  readonly refs: readonly GrantRef[];
+  /** Whether the peer has any of the pages mapped now (the in-use bits GTF_reading and GTF_writing). */
+  readonly inUse: boolean;
+}
+
+/** One element of a grant copy (grant_table.h `gnttab_copy`), between a peer's granted page and a page of this domain. */
+export interface CopySegment {
+  readonly ref: GrantRef;
+  /** Bytes into the peer's page. */
+  readonly offset: number;
+  readonly page: Page;
+  /** Bytes into `page`. */
+  readonly pageOffset: number;
+  /** Bytes; neither side may cross a 4096-byte page. */
+  readonly length: number;
+}
+
+/** A domain's grant table, and its mappings of other domains' pages (grant_table.h). */
+export abstract class GrantTable {
+  /** Fresh own pages, zeroed, side by side. @throws XenError ENOMEM */
+  abstract alloc(pages?: number): Page;
+  /** Fresh zeroed pages, granted to `peer`. @throws XenError ENOMEM; ENOSPC when the table is full */
+  abstract share(peer: Domid, pages?: number, options?: { readonly readonly?: boolean }): SharedPage;
+  /**
+   * Maps a peer's pages side by side (GNTTABOP_map_grant_ref); all or none.
+   * @throws GrantError with the status of the first element that failed
+   */
+  abstract map(peer: Domid, refs: readonly GrantRef[], options?: { readonly readonly?: boolean }): Page;
+  /** Copies from this domain's pages into a peer's (GNTTABOP_copy). @throws GrantError of the first element that failed */
+  abstract copyTo(peer: Domid, segments: readonly CopySegment[]): void;
+  /** Copies from a peer's pages into this domain's (GNTTABOP_copy). @throws GrantError of the first element that failed */
+  abstract copyFrom(peer: Domid, segments: readonly CopySegment[]): void;
+  /**
+   * Copies bytes between two places of this domain's own pages and mappings, one pass, overlap allowed: what a ring takes its
+   * private copies with. Returns a function bound to the two pages that allocates nothing when called.
+   */
+  abstract copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void;
+}

@@ -1,0 +1,54 @@
+import { type ErrnoName, errno, errnoName } from './abi/errno.js';
+import { gntst, gntstName } from './abi/gntst.js';
+
+/** The device or Xen said no: an operation that was understood and refused, with Xen's error number. */
+export class XenError extends Error {
+  override readonly name: string = 'XenError';
+  /** The number as Xen's errno.h has it, positive. */
+  readonly errno: number;
+
+  /** @param what the call or operation, the port, reference or path, and the rule that was broken */
+  constructor(number: number | ErrnoName, what: string) {
+    const value = typeof number === 'string' ? errno[number] : number;
+    super(`${what}: ${errnoName(value)}`);
+    this.errno = value;
+  }
+
+  /** The errno's name, `EINVAL`. */
+  get code(): string {
+    return errnoName(this.errno);
+  }
+}
+
+/** An element of a grant-table operation failed; `errno` is what a Linux backend would answer for it. */
+export class GrantError extends XenError {
+  override readonly name = 'GrantError';
+  /** The status as grant_table.h has it, negative. */
+  readonly status: number;
+
+  constructor(status: number, what: string) {
+    super(
+      status === gntst.eagain ? 'EAGAIN' : status === gntst.no_space ? 'ENOSPC' : 'EINVAL',
+      `${what}: ${gntstName(status)}`,
+    );
+    this.status = status;
+  }
+}
+
+/** The peer broke the protocol: its link is closed and nothing more that it wrote is believed. */
+export class PeerFault extends Error {
+  override readonly name = 'PeerFault';
+
+  /**
+   * @param what the field, index or key that cannot be, as the protocol spells it
+   * @param found the value that the peer wrote
+   */
+  constructor(what: string, found?: unknown) {
+    super(found === undefined ? what : `${what} cannot be ${String(found)}`);
+  }
+}
+
+/** The peer closed or vanished, or this end closed, before the operation was answered. */
+export class Disconnected extends Error {
+  override readonly name = 'Disconnected';
+}
