@@ -1,0 +1,2 @@
+export { type DeviceConfig, devicePaths } from './device-config.js';
+export { DESTROY_TIMEOUT, Toolstack } from './toolstack.js';
