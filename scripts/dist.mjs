@@ -1,12 +1,9 @@
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { at, jsonOf, NotReady, root, run, say, since, textOf } from './checkout.mjs';
 
-const dist = at('dist');
-/** In dist/: the digest of the sources that it was made from. */
-const STAMP = '.stamp';
-/** Where a build puts its files until all are there; git and Biome ignore it. */
-const DRAFT = '.dist-';
+/** The digest of the sources that dist/ was made from. */
+const stamp = at('dist/.stamp');
 
 const sourcesBelow = (dir, excluded) =>
   readdirSync(at(dir), { withFileTypes: true }).flatMap((entry) => {
@@ -28,29 +25,23 @@ const sourcesKey = () => {
 };
 
 /** Whether dist/ was made from the sources as they are now. */
-export const isBuilt = () => textOf(at('dist', STAMP)) === sourcesKey();
+export const isBuilt = () => textOf(stamp) === sourcesKey();
 
 /**
- * Compiles into a new folder that becomes dist/ when it is whole: what a deleted source left is gone, a build that is killed leaves
- * dist/ as it was, and a compiler that outlives its killed build writes where nobody looks.
+ * Compiles into an emptied dist/, or what a deleted source left would still run. The stamp is the first to go and the last to come:
+ * what a killed build leaves is never taken for whole.
  * @throws NotReady when the sources do not compile
  */
 export const build = async () => {
   const start = performance.now();
   say('compiling');
-  for (const name of readdirSync(root)) if (name.startsWith(DRAFT)) rmSync(at(name), { recursive: true, force: true });
-  const draft = at(`${DRAFT}${process.pid}`);
-  mkdirSync(draft);
+  rmSync(stamp, { force: true });
+  rmSync(at('dist'), { recursive: true, force: true });
   const key = sourcesKey(); // before the compiler reads them: one that is edited meanwhile makes the next start compile again
-  const tsc = at('node_modules/typescript/bin/tsc');
-  const { code, ended } = await run(process.execPath, [tsc, '-p', root, '--outDir', draft], 2);
-  if (code !== 0) {
-    rmSync(draft, { recursive: true });
-    throw new NotReady(`the sources do not compile (tsc: ${ended})`);
-  }
-  writeFileSync(`${draft}/${STAMP}`, key);
-  if (existsSync(dist)) renameSync(dist, `${draft}-old`);
-  renameSync(draft, dist);
-  rmSync(`${draft}-old`, { recursive: true, force: true });
+  const { code, ended } = await run(process.execPath, [at('node_modules/typescript/bin/tsc'), '-p', root], 2);
+  if (code !== 0) throw new NotReady(`the sources do not compile (tsc: ${ended})`);
+  const draft = `${stamp}-${process.pid}`;
+  writeFileSync(draft, key);
+  renameSync(draft, stamp);
   say(`compiled in ${since(start)}`);
 };
