@@ -1,7 +1,14 @@
 import { expect } from 'chai';
 import { errno, errnoName } from '../../core/abi/errno.js';
 import { gntst, gntstName } from '../../core/abi/gntst.js';
+import { abis } from '../../core/abi/layout.js';
 import { DOMID_FIRST_RESERVED, DOMID_SELF, PAGE_SIZE } from '../../core/abi/units.js';
+import {
+  BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST,
+  BLKIF_MAX_SEGMENTS_PER_REQUEST,
+  blkifOp,
+  blkifRsp,
+} from '../../drivers/blk/wire.js';
 import { type CConstant, golden } from './golden.js';
 
 const c = golden.constants;
@@ -33,5 +40,27 @@ describe(`the constants of Xen ${golden.xen}`, () => {
       DOMID_SELF: c.DOMID_SELF,
     });
     expect(PAGE_SIZE).to.equal(2 ** Number(c.XEN_PAGE_SHIFT));
+  });
+
+  it('blkif.h: the operations, statuses and limits of a request', () => {
+    expect(blkifOp).to.eql({
+      read: c.BLKIF_OP_READ,
+      write: c.BLKIF_OP_WRITE,
+      writeBarrier: c.BLKIF_OP_WRITE_BARRIER,
+      flush: c.BLKIF_OP_FLUSH_DISKCACHE,
+      discard: c.BLKIF_OP_DISCARD,
+      indirect: c.BLKIF_OP_INDIRECT,
+    });
+    expect(blkifRsp).to.eql({
+      okay: c.BLKIF_RSP_OKAY,
+      error: c.BLKIF_RSP_ERROR,
+      notSupported: c.BLKIF_RSP_EOPNOTSUPP,
+    });
+    expect(BLKIF_MAX_SEGMENTS_PER_REQUEST).to.equal(c.BLKIF_MAX_SEGMENTS_PER_REQUEST);
+    expect(BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST).to.equal(c.BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST);
+  });
+
+  it('protocols.h: the ABIs that the key `protocol` may name', () => {
+    expect([...abis]).to.have.members(Object.values(without('XEN_IO_PROTO_ABI_')));
   });
 });
