@@ -175,6 +175,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
       toolstack,
       device: this.device,
       subscription,
+      close: () => this.close(),
     });
     link.add(() => disposeOf(device));
     const upcalls = channel.subscribe(() => {

@@ -24,6 +24,8 @@ export interface FrontLink<P extends AnyProtocol> {
   readonly device: DeviceInfo;
   /** Ends with the link, before its ring and grants do. */
   readonly subscription: Subscription;
+  /** Closes the device for good: resolves when the backend has let go and all is given back. */
+  readonly close: () => Promise<void>;
 }
 
 /** What a frontend may decide by before its rings exist. */
