@@ -1,0 +1,93 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { type SourceFile, type Statement, SyntaxKind } from 'typescript/unstable/ast';
+import {
+  isClassDeclaration,
+  isExportAssignment,
+  isExportDeclaration,
+  isFunctionDeclaration,
+  isIdentifier,
+  isNamedExports,
+  isStringLiteral,
+} from 'typescript/unstable/ast/is';
+import { API } from 'typescript/unstable/sync';
+
+/** What the rules on layers need to know of a source file. */
+export interface Source {
+  /** From the project's folder, with `/`. */
+  readonly path: string;
+  /**
+   * What it imports in any form, types and `import()` of a literal included: a source file by its path, anything else as it is
+   * written (`rxjs`, `node:fs`).
+   */
+  readonly imports: readonly string[];
+  readonly hasDefaultExport: boolean;
+  /** Whether it exports anything straight from another module (`export … from`). */
+  readonly reExports: boolean;
+}
+
+/** The folder of the nearest package.json above this module, which is the project's. */
+export const projectRoot: string = dirname(new URL(import.meta.resolve('splitring/package.json')).pathname);
+
+const exportsDefault = (statement: Statement): boolean => {
+  if (isClassDeclaration(statement) || isFunctionDeclaration(statement)) {
+    return statement.modifiers?.some(({ kind }) => kind === SyntaxKind.DefaultKeyword) ?? false;
+  }
+  if (!isExportDeclaration(statement)) return isExportAssignment(statement);
+  const names = statement.exportClause;
+  return (
+    names !== undefined &&
+    isNamedExports(names) &&
+    names.elements.some(({ name }) => isIdentifier(name) && name.text === 'default')
+  );
+};
+
+const asSource = (root: string, path: string, file: SourceFile, self: ReadonlyMap<string, string>): Source => {
+  const specifiers = file.imports.flatMap((node) => (isStringLiteral(node) ? [node.text] : []));
+  const resolved = specifiers.map((specifier) => {
+    if (!specifier.startsWith('.')) return self.get(specifier) ?? specifier;
+    return relative(root, join(root, dirname(path), specifier)).replace(/\.js$/, '.ts');
+  });
+  return {
+    path,
+    imports: [...new Set(resolved)],
+    hasDefaultExport: file.statements.some(exportsDefault),
+    reExports: file.statements.some((s) => isExportDeclaration(s) && s.moduleSpecifier !== undefined),
+  };
+};
+
+interface Manifest {
+  readonly name?: string;
+  readonly exports?: Readonly<Record<string, string | { readonly default: string }>>;
+}
+
+/** The package's own names (`splitring`, `splitring/machine`), and the source files that they stand for. */
+const ownEntries = (root: string): ReadonlyMap<string, string> => {
+  const path = join(root, 'package.json');
+  if (!existsSync(path)) return new Map();
+  const { name, exports = {} } = JSON.parse(readFileSync(path, 'utf8')) as Manifest;
+  return new Map(
+    Object.entries(exports).flatMap(([entry, target]) =>
+      typeof target === 'string'
+        ? []
+        : [[`${name}${entry.slice(1)}`, target.default.replace('./dist/', '').replace(/\.js$/, '.ts')]],
+    ),
+  );
+};
+
+/** The sources that the tsconfig.json in `root` names, as TypeScript's own parser reads them. */
+export const sourcesOf = (root: string): readonly Source[] => {
+  const api = new API({ cwd: root });
+  try {
+    const config = join(root, 'tsconfig.json');
+    const project = api.updateSnapshot({ openProjects: [config] }).getProject(config);
+    if (project === undefined) throw new Error(`TypeScript finds no project in ${root}`);
+    const self = ownEntries(root);
+    return project.rootFiles.flatMap((name) => {
+      const file = project.program.getSourceFile(name);
+      return file === undefined ? [] : [asSource(root, relative(root, name), file, self)];
+    });
+  } finally {
+    api.close();
+  }
+};
