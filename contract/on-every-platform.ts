@@ -1,4 +1,4 @@
-import { type AnyProtocol, type Domain, type FrontendClass, type Plain, connection } from '../core/index.js';
+import { type AnyProtocol, connection, type Domain, type FrontendClass, type Plain } from '../core/index.js';
 import type { Machine } from '../core/toolstack/index.js';
 import { assertNothingLeft } from './assert-nothing-left.js';
 import { type PlatformName, platforms } from './platforms.js';
