@@ -165,8 +165,8 @@ export class LocalMachine extends Machine {
     return this.#scheduler.idle();
   }
 
-  override async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#disposed) return;
+  override [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return Promise.resolve();
     this.#disposed = true;
     for (const domid of [...this.#domains.keys()]) this.#kill(domid);
     this.dom0[Symbol.dispose]();
@@ -175,16 +175,14 @@ export class LocalMachine extends Machine {
     this.#log$.complete();
     this.#reports$.complete();
     this.#shutdowns$.complete();
+    return Promise.resolve();
   }
 
   #domctl(): Domctl {
     return {
-      create: async (config) => this.#create(config),
+      create: (config) => Promise.resolve().then(() => this.#create(config)),
       unpause: (domid) => this.#unpause(domid),
-      destroy: async (domid) => {
-        this.#domain(domid);
-        this.#kill(domid);
-      },
+      destroy: (domid) => Promise.resolve().then(() => this.#kill(domid)),
     };
   }
 
