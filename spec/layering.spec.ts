@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { violations } from './support/layering.js';
-import { projectRoot, type Source, sourcesOf } from './support/sources.js';
+import { type Source, sourcesOf } from './support/sources.js';
+import { projectRoot } from './support/typescript.js';
 
 describe('the layers', () => {
   it('import only what lies below them', () => {

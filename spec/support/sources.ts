@@ -10,7 +10,7 @@ import {
   isNamedExports,
   isStringLiteral,
 } from 'typescript/unstable/ast/is';
-import { API } from 'typescript/unstable/sync';
+import { withProject } from './typescript.js';
 
 /** What the rules on layers need to know of a source file. */
 export interface Source {
@@ -25,9 +25,6 @@ export interface Source {
   /** Whether it exports anything straight from another module (`export … from`). */
   readonly reExports: boolean;
 }
-
-/** The folder of the nearest package.json above this module, which is the project's. */
-export const projectRoot: string = dirname(new URL(import.meta.resolve('splitring/package.json')).pathname);
 
 const exportsDefault = (statement: Statement): boolean => {
   if (isClassDeclaration(statement) || isFunctionDeclaration(statement)) {
@@ -77,17 +74,11 @@ const ownEntries = (root: string): ReadonlyMap<string, string> => {
 
 /** The sources that the tsconfig.json in `root` names, as TypeScript's own parser reads them. */
 export const sourcesOf = (root: string): readonly Source[] => {
-  const api = new API({ cwd: root });
-  try {
-    const config = join(root, 'tsconfig.json');
-    const project = api.updateSnapshot({ openProjects: [config] }).getProject(config);
-    if (project === undefined) throw new Error(`TypeScript finds no project in ${root}`);
-    const self = ownEntries(root);
-    return project.rootFiles.flatMap((name) => {
-      const file = project.program.getSourceFile(name);
+  const self = ownEntries(root);
+  return withProject(join(root, 'tsconfig.json'), ({ program, rootFiles }) =>
+    rootFiles.flatMap((name) => {
+      const file = program.getSourceFile(name);
       return file === undefined ? [] : [asSource(root, relative(root, name), file, self)];
-    });
-  } finally {
-    api.close();
-  }
+    }),
+  );
 };
