@@ -1,0 +1,144 @@
+import type { CopyRecord, Cursor } from './codegen.js';
+import { overflow, type RingFormat, type RingOptions, ringShape, sring } from './ring.js';
+import type { Draft, Slot, Struct, View } from './struct.js';
+
+/**
+ * The frontend's end of a shared ring: it produces requests and consumes responses. The shared indices are read and written by
+ * `Atomics` only, once per batch; responses are read as private copies (ring.h FRONT_RING_*).
+ */
+export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
+  /** Slots, a power of two. */
+  readonly entries: number;
+  readonly #words: Int32Array;
+  readonly #mask: number;
+  readonly #slotWords: number;
+  readonly #holdOff: number;
+  readonly #slot: Cursor;
+  readonly #drafted: Int32Array;
+  readonly #draft: Cursor;
+  readonly #zero: (words: Int32Array, word: number) => void;
+  readonly #copyOut: CopyRecord;
+  readonly #copyIn: CopyRecord;
+  readonly #response: Int32Array;
+  readonly #view: Cursor;
+  /** Whether a request can be written straight into its slot, with no word read back. */
+  readonly packs: boolean;
+  #reqProdPvt: number;
+  #reqProd: number;
+  #rspCons: number;
+
+  /**
+   * Initialises the shared page, all of it (SHARED_RING_INIT, XSA-403), and this end.
+   * @param words the ring's pages, side by side
+   */
+  constructor(
+    words: Int32Array,
+    format: RingFormat<Q, R, Id>,
+    options: RingOptions & { readonly first?: number } = {},
+  ) {
+    const { request, response, slotWords, entries } = ringShape(words, format, options.abi);
+    const first = (options.first ?? 0) | 0;
+    this.#words = words;
+    this.entries = entries;
+    this.#mask = entries - 1;
+    this.#slotWords = slotWords;
+    this.#holdOff = options.holdOff ?? 1;
+    this.packs = request.packs;
+    this.#slot = new request.Draft(words, sring.entries);
+    this.#drafted = new Int32Array(request.words);
+    this.#draft = new request.Draft(this.#drafted, 0);
+    this.#zero = request.zero;
+    this.#copyOut = request.copyOut;
+    this.#copyIn = response.copyIn;
+    this.#response = new Int32Array(response.words);
+    this.#view = new response.View(this.#response, 0);
+    this.#reqProdPvt = this.#reqProd = this.#rspCons = first;
+    words.fill(0);
+    Atomics.store(words, sring.reqProd, first);
+    Atomics.store(words, sring.rspProd, first);
+    Atomics.store(words, sring.reqEvent, (first + 1) | 0);
+    Atomics.store(words, sring.rspEvent, (first + 1) | 0);
+  }
+
+  /** Slots that a request can be put into: those whose response was taken (RING_FREE_REQUESTS). */
+  get free(): number {
+    return this.entries - ((this.#reqProdPvt - this.#rspCons) | 0);
+  }
+
+  /** Whether no request can be put in (RING_FULL). */
+  get full(): boolean {
+    return this.free === 0;
+  }
+
+  /** Requests put in whose response was not taken yet. */
+  get outstanding(): number {
+    return (this.#reqProdPvt - this.#rspCons) | 0;
+  }
+
+  /** The next free slot, in shared memory, to be written whole; the peer sees it after {@link put} and {@link push}. */
+  slot(id: number): Slot<Q, Id> & Cursor {
+    const slot = this.#slot;
+    slot.$w = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
+    slot.$id = id;
+    return slot as unknown as Slot<Q, Id> & Cursor;
+  }
+
+  /** A zeroed private draft of the next request, to be put in by {@link putDraft}. */
+  draft(id: number): Draft<Q, Id> & Cursor {
+    this.#zero(this.#drafted, 0);
+    this.#draft.$id = id;
+    return this.#draft as unknown as Draft<Q, Id> & Cursor;
+  }
+
+  /** Takes the slot that was written. The caller has seen that the ring is not {@link full}. */
+  put(): void {
+    this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
+  }
+
+  /** Copies the draft into the next free slot, and takes that. */
+  putDraft(): void {
+    this.#draft.$stamp(this.#draft.$id, 0);
+    this.#copyOut(this.#drafted, 0, this.#words, sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords);
+    this.put();
+  }
+
+  /** Publishes what was put in; whether the backend asked to be notified of it (RING_PUSH_REQUESTS_AND_CHECK_NOTIFY). */
+  push(): boolean {
+    const old = this.#reqProd;
+    const now = this.#reqProdPvt;
+    if (old === now) return false;
+    this.#reqProd = now;
+    Atomics.store(this.#words, sring.reqProd, now);
+    return (now - Atomics.load(this.#words, sring.reqEvent)) >>> 0 < (now - old) >>> 0;
+  }
+
+  /**
+   * Responses that the peer has published and that were not taken (RING_HAS_UNCONSUMED_RESPONSES).
+   * @throws PeerFault when the peer answered more than was asked (RING_RESPONSE_PROD_OVERFLOW)
+   */
+  unconsumed(): number {
+    const prod = Atomics.load(this.#words, sring.rspProd);
+    const count = (prod - this.#rspCons) >>> 0;
+    const limit = (this.#reqProd - this.#rspCons) >>> 0;
+    if (count > limit) throw overflow('rsp_prod', prod, this.#rspCons, limit);
+    return count;
+  }
+
+  /** The next response, as a private copy that is valid until the next `take` (XSA-155). Only after {@link unconsumed} counted it. */
+  take(): View<R, Id> & Cursor {
+    this.#copyIn(this.#words, sring.entries + (this.#rspCons & this.#mask) * this.#slotWords, this.#response, 0);
+    this.#rspCons = (this.#rspCons + 1) | 0;
+    return this.#view as unknown as View<R, Id> & Cursor;
+  }
+
+  /**
+   * Asks to be notified of the next response, then looks once more: whether there are any after all. Only after all were taken
+   * (RING_FINAL_CHECK_FOR_RESPONSES).
+   */
+  finalCheck(): boolean {
+    const outstanding = (this.#reqProd - this.#rspCons) | 0;
+    const ahead = Math.min(this.#holdOff, Math.max(outstanding, 1));
+    Atomics.store(this.#words, sring.rspEvent, (this.#rspCons + ahead) | 0);
+    return Atomics.load(this.#words, sring.rspProd) !== this.#rspCons;
+  }
+}

@@ -1,0 +1,74 @@
+import 'reflect-metadata';
+
+export { BackRing } from './abi/back-ring.js';
+export { type ErrnoName, errno, errnoName } from './abi/errno.js';
+export * from './abi/fields.js';
+export { FrontRing } from './abi/front-ring.js';
+export { type Abi, abis } from './abi/layout.js';
+export { type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
+export {
+  type ArrayDraft,
+  type ArrayView,
+  type Choice,
+  type Draft,
+  draft,
+  layoutOf,
+  type NumbersDraft,
+  overlay,
+  type Slot,
+  type Struct,
+  struct,
+  type Values,
+  type View,
+  view,
+  type Words,
+  type WordsDraft,
+} from './abi/struct.js';
+export * from './abi/units.js';
+export { Cleanup } from './domain/cleanup.js';
+export { Clock } from './domain/clock.js';
+export { Domain } from './domain/domain.js';
+export {
+  type DomainConfig,
+  Domctl,
+  type Plain,
+  type Shutdown,
+  type ShutdownReason,
+} from './domain/domctl.js';
+export { EventChannel, EventChannels } from './domain/event-channels.js';
+export { type CopySegment, GrantTable, type Page, type SharedPage } from './domain/grant-table.js';
+export { Log, type LogEntry, type LogLevel } from './domain/log.js';
+export { CommandLine, Program, Reporter } from './domain/program.js';
+export { type Access, type Permission, type StoreOperations, XenStore } from './domain/xenstore.js';
+export { Disconnected, GrantError, PeerFault, XenError } from './errors.js';
+export type { BackLink, BackOffer } from './xenbus/back-link.js';
+export { boot, type DomainModule } from './xenbus/boot.js';
+export { type Device, devices$, serveDevices } from './xenbus/bus.js';
+export type { DeviceInfo } from './xenbus/device-info.js';
+export {
+  type Backend,
+  type BackendClass,
+  backend,
+  type DriverInfo,
+  driverInfo,
+  type Frontend,
+  type FrontendClass,
+  frontend,
+} from './xenbus/driver.js';
+export type { FrontLink, FrontNegotiation } from './xenbus/front-link.js';
+export { flag, type Key, type Keys, type KeyValues, oneOf, text, uint } from './xenbus/keys.js';
+export { Offer } from './xenbus/offer.js';
+export type { BackGrants, FrontGrants } from './xenbus/peer-grants.js';
+export {
+  type AnyProtocol,
+  type BackendValues,
+  type FrontendValues,
+  type KeyTable,
+  type OfferValues,
+  type Protocol,
+  type PublishValues,
+  protocol,
+  ring,
+  type ToolstackValues,
+} from './xenbus/protocol.js';
+export { backendTable, frontendTable, parseState, type XenbusState, xenbusState } from './xenbus/states.js';

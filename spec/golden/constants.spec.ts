@@ -1,0 +1,66 @@
+import { expect } from 'chai';
+import { errno, errnoName } from '../../core/abi/errno.js';
+import { gntst, gntstName } from '../../core/abi/gntst.js';
+import { abis } from '../../core/abi/layout.js';
+import { DOMID_FIRST_RESERVED, DOMID_SELF, PAGE_SIZE } from '../../core/abi/units.js';
+import {
+  BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST,
+  BLKIF_MAX_SEGMENTS_PER_REQUEST,
+  blkifOp,
+  blkifRsp,
+} from '../../drivers/blk/wire.js';
+import { type CConstant, golden } from './golden.js';
+
+const c = golden.constants;
+
+/** The headers' constants that begin with `prefix`, by the rest of their names. */
+const without = (prefix: string): Record<string, CConstant> =>
+  Object.fromEntries(
+    Object.entries(c)
+      .filter(([name]) => name.startsWith(prefix))
+      .map(([name, value]) => [name.slice(prefix.length), value]),
+  );
+
+describe(`the constants of Xen ${golden.xen}`, () => {
+  it('errno.h: errno has every number that Xen shows to guests, under its first name', () => {
+    const aliases = ['XEN_EWOULDBLOCK', 'XEN_EDEADLOCK'];
+    const numbers = Object.entries(c).filter(([name]) => /^XEN_E[A-Z0-9]+$/.test(name) && !aliases.includes(name));
+    expect(errno).to.eql(Object.fromEntries(numbers.map(([name, value]) => [name.slice('XEN_'.length), value])));
+    for (const [name, value] of Object.entries(errno)) expect(errnoName(value)).to.equal(name);
+  });
+
+  it('grant_table.h: gntst has every status', () => {
+    expect(gntst).to.eql(without('GNTST_'));
+    for (const [name, value] of Object.entries(gntst)) expect(gntstName(value)).to.equal(`GNTST_${name}`);
+  });
+
+  it('xen.h, ring.h: the domids and the page of units.ts', () => {
+    expect({ DOMID_FIRST_RESERVED, DOMID_SELF }).to.eql({
+      DOMID_FIRST_RESERVED: c.DOMID_FIRST_RESERVED,
+      DOMID_SELF: c.DOMID_SELF,
+    });
+    expect(PAGE_SIZE).to.equal(2 ** Number(c.XEN_PAGE_SHIFT));
+  });
+
+  it('blkif.h: the operations, statuses and limits of a request', () => {
+    expect(blkifOp).to.eql({
+      read: c.BLKIF_OP_READ,
+      write: c.BLKIF_OP_WRITE,
+      writeBarrier: c.BLKIF_OP_WRITE_BARRIER,
+      flush: c.BLKIF_OP_FLUSH_DISKCACHE,
+      discard: c.BLKIF_OP_DISCARD,
+      indirect: c.BLKIF_OP_INDIRECT,
+    });
+    expect(blkifRsp).to.eql({
+      okay: c.BLKIF_RSP_OKAY,
+      error: c.BLKIF_RSP_ERROR,
+      notSupported: c.BLKIF_RSP_EOPNOTSUPP,
+    });
+    expect(BLKIF_MAX_SEGMENTS_PER_REQUEST).to.equal(c.BLKIF_MAX_SEGMENTS_PER_REQUEST);
+    expect(BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST).to.equal(c.BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST);
+  });
+
+  it('protocols.h: the ABIs that the key `protocol` may name', () => {
+    expect([...abis]).to.have.members(Object.values(without('XEN_IO_PROTO_ABI_')));
+  });
+});
