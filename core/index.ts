@@ -43,7 +43,7 @@ export { type Access, type Permission, type StoreOperations, XenStore } from './
 export { Disconnected, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';
 export { boot, type DomainModule } from './xenbus/boot.js';
-export { type Device, devices$, serveDevices } from './xenbus/bus.js';
+export { connection, type Device, devices$, serveDevices } from './xenbus/bus.js';
 export type { DeviceInfo } from './xenbus/device-info.js';
 export {
   type Backend,
