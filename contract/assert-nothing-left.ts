@@ -1,8 +1,14 @@
 import type { DomainLedger, Machine } from '../core/toolstack/index.js';
 
-const counted = ['ports', 'grants', 'mapped', 'mappings', 'pages', 'watches', 'transactions'] as const satisfies readonly (
-  keyof DomainLedger
-)[];
+const counted = [
+  'ports',
+  'grants',
+  'mapped',
+  'mappings',
+  'pages',
+  'watches',
+  'transactions',
+] as const satisfies readonly (keyof DomainLedger)[];
 
 /**
  * Detaches all devices, ends what the domains listen to, and throws unless nothing is left: no channel open, no page granted, mapped or
@@ -20,8 +26,10 @@ export const assertNothingLeft = async (machine: Machine): Promise<void> => {
   }
   machine.quiesce();
   await machine.idle();
-  const left = machine.ledger().flatMap((ledger) =>
-    counted.filter((what) => ledger[what] > 0).map((what) => `${ledger.name} still holds ${ledger[what]} ${what}`),
-  );
+  const left = machine
+    .ledger()
+    .flatMap((ledger) =>
+      counted.filter((what) => ledger[what] > 0).map((what) => `${ledger.name} still holds ${ledger[what]} ${what}`),
+    );
   if (left.length > 0) throw new Error(left.join('; '));
 };

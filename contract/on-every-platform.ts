@@ -1,4 +1,4 @@
-import { type AnyProtocol, type Domain, type FrontendClass, type Plain, connection } from '../core/index.js';
+import { type AnyProtocol, connection, type Domain, type FrontendClass, type Plain } from '../core/index.js';
 import type { Machine } from '../core/toolstack/index.js';
 import { assertNothingLeft } from './assert-nothing-left.js';
 import { type PlatformName, platforms } from './platforms.js';
@@ -47,7 +47,7 @@ export const onEveryPlatform = <P extends AnyProtocol, T>(
       let rig: Rig;
       let log: string[];
       beforeEach(async () => {
-        const seed = Number(process.env['SPLITRING_SEED'] ?? Math.floor(Math.random() * 2 ** 32));
+        const seed = Number(process.env.SPLITRING_SEED ?? Math.floor(Math.random() * 2 ** 32));
         const machine = await platform.create({ seed });
         log = [];
         machine.log$.subscribe((entry) => log.push(`${entry.domain} ${entry.source}: ${entry.text}`));
@@ -62,7 +62,7 @@ export const onEveryPlatform = <P extends AnyProtocol, T>(
         } finally {
           await rig.machine[Symbol.asyncDispose]();
         }
-        if (failed) console.log(['', `SPLITRING_SEED=${rig.seed}`, ...log].join('\n        '));
+        if (failed) process.stdout.write(`${[`        SPLITRING_SEED=${rig.seed}`, ...log].join('\n        ')}\n`);
       });
 
       let count = 0;

@@ -73,7 +73,9 @@ export class Toolstack {
   }
 
   /** The devices that a domain has as a frontend, from the toolstack's own copies. */
-  devices(domid: Domid): Promise<readonly { readonly device: string; readonly id: string; readonly backend: string }[]> {
+  devices(
+    domid: Domid,
+  ): Promise<readonly { readonly device: string; readonly id: string; readonly backend: string }[]> {
     return trustedDevices(this.#store, domid);
   }
 

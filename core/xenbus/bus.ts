@@ -1,5 +1,5 @@
 import type { Newable } from 'inversify';
-import { Observable, Subscription, filter, mergeMap } from 'rxjs';
+import { filter, mergeMap, Observable, Subscription } from 'rxjs';
 import { asDomid } from '../abi/units.js';
 import { Clock } from '../domain/clock.js';
 import type { Domain } from '../domain/domain.js';

@@ -1,7 +1,7 @@
 import {
   Clock,
   CommandLine,
-  Domain,
+  type Domain,
   type DomainConfig,
   type Domid,
   EventChannels,
@@ -14,8 +14,8 @@ import {
   Reporter,
   XenStore,
 } from '../../core/index.js';
-import type { HypervisorEventChannels } from '../hypervisor/hypervisor-event-channels.js';
-import type { HypervisorGrantTable } from '../hypervisor/hypervisor-grant-table.js';
+import type { HypervisorEventChannels } from '../hypervisor/event-channels.js';
+import type { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import type { LocalClock } from './local-clock.js';
 import type { Runnable, TaskQueue } from './scheduler.js';
 

@@ -1,4 +1,7 @@
 import { type Observable, Subject } from 'rxjs';
+import { DOMID_XEN } from '../../core/hypervisor/domains.js';
+import { parked as parkedState } from '../../core/hypervisor/doorbell.js';
+import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
   type Abi,
   asDomid,
@@ -9,23 +12,24 @@ import {
   Domctl,
   type Domid,
   type LogEntry,
-  type Page,
-  PAGE_SIZE,
   type Plain,
   Program,
   type Shutdown,
   XenError,
   XenStore,
 } from '../../core/index.js';
-import { DOMID_XEN } from '../../core/hypervisor/domains.js';
-import { parked } from '../../core/hypervisor/doorbell.js';
-import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { type DomainLedger, Machine, type MachineLogEntry, type Report, Toolstack } from '../../core/toolstack/index.js';
+import {
+  type DomainLedger,
+  Machine,
+  type MachineLogEntry,
+  type Report,
+  Toolstack,
+} from '../../core/toolstack/index.js';
 import { DirectXenStore, GNTTAB_RESERVED_XENSTORE, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
-import { HypervisorEventChannels } from '../hypervisor/hypervisor-event-channels.js';
-import { HypervisorGrantTable } from '../hypervisor/hypervisor-grant-table.js';
+import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
+import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { LocalClock } from './local-clock.js';
-import { type LocalDomain, bindLocal } from './local-domain.js';
+import { bindLocal, type LocalDomain } from './local-domain.js';
 import { Scheduler, TaskQueue } from './scheduler.js';
 
 /** How a local machine is made. */
@@ -81,16 +85,21 @@ export class LocalMachine extends Machine {
         if (life !== 'alive') return 'dying';
         return this.#domains.get(domid)?.shutdown === true ? 'shutdown' : 'running';
       },
-      onFault: (domid, fault) => this.#write(this.dom0, { level: 'warning', source: `store of ${domid}`, text: fault.message }),
+      onFault: (domid, fault) =>
+        this.#write(this.dom0, { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
-    bindLocal(this.dom0, { name: 'dom0' }, {
-      clock: this.#clock,
-      channels,
-      grants,
-      store: new DirectXenStore(this.#server),
-      log: this.#write,
-      report: this.#report,
-    });
+    bindLocal(
+      this.dom0,
+      { name: 'dom0' },
+      {
+        clock: this.#clock,
+        channels,
+        grants,
+        store: new DirectXenStore(this.#server),
+        log: this.#write,
+        report: this.#report,
+      },
+    );
     this.dom0.container.bind(Domctl).toConstantValue(this.#domctl());
     this.dom0.container.bind(Toolstack).toSelf().inSingletonScope();
   }
@@ -132,6 +141,7 @@ export class LocalMachine extends Machine {
     return [...this.#domains.values()].map(({ domain, grants }) => {
       const { domid, name } = domain;
       const counts = this.hypervisor.ledger(domid);
+      const { owned, shared, parked } = grants.counts;
       const served = this.#server.openBy(domid);
       // Every domain has one channel, one grant and one page for its store ring.
       return {
@@ -141,7 +151,7 @@ export class LocalMachine extends Machine {
         grants: counts.grants - 1,
         mapped: counts.grantsInUse - 1,
         mappings: counts.mappings,
-        pages: grants.pagesInUse,
+        pages: owned + shared + parked,
         ...served,
       };
     });
@@ -155,8 +165,8 @@ export class LocalMachine extends Machine {
     return this.#scheduler.idle();
   }
 
-  override async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#disposed) return;
+  override [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return Promise.resolve();
     this.#disposed = true;
     for (const domid of [...this.#domains.keys()]) this.#kill(domid);
     this.dom0[Symbol.dispose]();
@@ -165,16 +175,14 @@ export class LocalMachine extends Machine {
     this.#log$.complete();
     this.#reports$.complete();
     this.#shutdowns$.complete();
+    return Promise.resolve();
   }
 
   #domctl(): Domctl {
     return {
-      create: async (config) => this.#create(config),
+      create: (config) => Promise.resolve().then(() => this.#create(config)),
       unpause: (domid) => this.#unpause(domid),
-      destroy: async (domid) => {
-        this.#domain(domid);
-        this.#kill(domid);
-      },
+      destroy: (domid) => Promise.resolve().then(() => this.#kill(domid)),
     };
   }
 
@@ -192,11 +200,20 @@ export class LocalMachine extends Machine {
       clock: this.#clock,
       channels,
       grants,
-      store: new RingXenStore(this.#page(storeFrame), storeChannel),
+      store: new RingXenStore(grants.adopt(storeFrame), storeChannel),
       log: this.#write,
       report: this.#report,
     });
-    this.#domains.set(domid, { domain, config, channels, grants, queue, runnable, storePort: storeChannel.port, shutdown: false });
+    this.#domains.set(domid, {
+      domain,
+      config,
+      channels,
+      grants,
+      queue,
+      runnable,
+      storePort: storeChannel.port,
+      shutdown: false,
+    });
     return domid;
   }
 
@@ -228,13 +245,11 @@ export class LocalMachine extends Machine {
 
   /** Ends a domain as a crash would: Xen takes everything from it first; then its code is told, which can do no more. */
   #kill(domid: Domid): void {
-    const { domain, channels, grants, queue, runnable } = this.#domain(domid);
+    const { domain, queue, runnable } = this.#domain(domid);
     this.#domains.delete(domid);
     this.#scheduler.remove(queue);
     this.#scheduler.remove(runnable);
     check(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
-    channels.abandon();
-    grants.abandon();
     domain[Symbol.dispose]();
     if (!this.#disposed) this.#server.checkDomains();
   }
@@ -251,10 +266,10 @@ export class LocalMachine extends Machine {
       run: () => {
         doorbell.wake(domid);
         channels.enter();
-        doorbell.rest(domid, parked);
+        doorbell.rest(domid, parkedState);
       },
     };
-    doorbell.rest(domid, parked);
+    doorbell.rest(domid, parkedState);
     this.#scheduler.add(runnable);
     return { channels, grants, queue: this.#queue(name), runnable };
   }
@@ -263,15 +278,6 @@ export class LocalMachine extends Machine {
     const queue = new TaskQueue(name, () => this.#scheduler.wake());
     this.#scheduler.add(queue);
     return queue;
-  }
-
-  #page(frame: number): Page {
-    const { bytes, words } = this.hypervisor.memory;
-    return {
-      bytes: bytes.subarray(frame * PAGE_SIZE, (frame + 1) * PAGE_SIZE),
-      words: words.subarray((frame * PAGE_SIZE) / 4, ((frame + 1) * PAGE_SIZE) / 4),
-      [Symbol.dispose]: () => {},
-    };
   }
 
   #domain(domid: Domid): LocalDomain {
