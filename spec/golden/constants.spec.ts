@@ -3,13 +3,14 @@ import { errno, errnoName } from '../../core/abi/errno.js';
 import { gntst, gntstName } from '../../core/abi/gntst.js';
 import { abis } from '../../core/abi/layout.js';
 import { DOMID_FIRST_RESERVED, DOMID_SELF, PAGE_SIZE } from '../../core/abi/units.js';
+import { xenbusState } from '../../core/xenbus/states.js';
 import {
   BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST,
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   blkifOp,
   blkifRsp,
 } from '../../drivers/blk/wire.js';
-import { type CConstant, golden } from './golden.js';
+import { type CConstant, golden, headers } from './golden.js';
 
 const c = golden.constants;
 
@@ -21,7 +22,7 @@ const without = (prefix: string): Record<string, CConstant> =>
       .map(([name, value]) => [name.slice(prefix.length), value]),
   );
 
-describe(`the constants of Xen ${golden.xen}`, () => {
+describe(`the constants of ${headers}`, () => {
   it('errno.h: errno has every number that Xen shows to guests, under its first name', () => {
     const aliases = ['XEN_EWOULDBLOCK', 'XEN_EDEADLOCK'];
     const numbers = Object.entries(c).filter(([name]) => /^XEN_E[A-Z0-9]+$/.test(name) && !aliases.includes(name));
@@ -62,5 +63,9 @@ describe(`the constants of Xen ${golden.xen}`, () => {
 
   it('protocols.h: the ABIs that the key `protocol` may name', () => {
     expect([...abis]).to.have.members(Object.values(without('XEN_IO_PROTO_ABI_')));
+  });
+
+  it('xenbus.h: xenbusState has every state', () => {
+    expect(xenbusState).to.eql(without('XenbusState'));
   });
 });

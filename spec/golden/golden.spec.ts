@@ -6,7 +6,7 @@ import { layoutFor } from '../../core/abi/layout.js';
 import { ringEntries, sring } from '../../core/abi/ring.js';
 import type { Struct } from '../../core/abi/struct.js';
 import * as blk from '../../drivers/blk/wire.js';
-import { type AbiName, abis, type CLayout, type Golden, golden, root } from './golden.js';
+import { type AbiName, abis, type CLayout, type Golden, golden, headers, root } from './golden.js';
 import { type Newer, newerLayouts } from './newer.js';
 import * as unused from './unused-layouts.js';
 
@@ -67,7 +67,7 @@ const elsewhere = {
     /^(shared_info|vcpu_info|sched_poll|gnttab_setup_table|gnttab_copy|gnttab_get_status_frames)$/,
 } as const satisfies Readonly<Record<string, RegExp>>;
 
-describe(`struct() against the headers of Xen ${golden.xen}`, () => {
+describe(`struct() against the headers of ${headers}`, () => {
   for (const of of structs) {
     for (const abi of abis) {
       it(`lays out ${of.name} as C does for ${abi}`, () => {
@@ -100,7 +100,7 @@ describe(`struct() against the headers of Xen ${golden.xen}`, () => {
   });
 });
 
-describe(`ring.ts against ring.h of Xen ${golden.xen}`, () => {
+describe(`ring.ts against ring.h of ${headers}`, () => {
   const rings = Object.keys(golden.x86_64).filter((name) => name.endsWith('_sring'));
 
   for (const abi of abis) {
