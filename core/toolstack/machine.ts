@@ -55,6 +55,8 @@ export abstract class Machine implements AsyncDisposable {
   abstract guest(name: string): Promise<Domain>;
   /** What each domain but dom0 holds now. */
   abstract ledger(): readonly DomainLedger[];
+  /** Ends what the code of all domains listens to, as if they had nothing more to do; the domains stay. */
+  abstract quiesce(): void;
   /** Resolves when nothing is left to do before the next timer. */
   abstract idle(): Promise<void>;
   /** Ends all domains, and the machine. */
