@@ -10,7 +10,11 @@ import {
   blkifOp,
   blkifRsp,
 } from '../../drivers/blk/wire.js';
+import { ABS_PATH_MAX, REL_PATH_MAX } from '../../xenstore/paths.js';
+import { connectionState, ringError, ringPage, serverFeature } from '../../xenstore/ring-page.js';
+import { PAYLOAD_MAX, xs, xsErrors } from '../../xenstore/wire.js';
 import { type CConstant, golden, headers } from './golden.js';
+import { newerConstants } from './newer.js';
 
 const c = golden.constants;
 
@@ -67,5 +71,42 @@ describe(`the constants of ${headers}`, () => {
 
   it('xenbus.h: xenbusState has every state', () => {
     expect(xenbusState).to.eql(without('XenbusState'));
+  });
+
+  it('xs_wire.h: xs has every type of message, the newer ones and the removed one included', () => {
+    const { INVALID: _, WATCH_PATH: __, WATCH_TOKEN: ___, ...types } = without('XS_');
+    const newer = Object.entries(newerConstants).filter(([name]) => name.startsWith('XS_'));
+    expect(xs).to.eql({
+      ...types,
+      ...Object.fromEntries(newer.map(([name, { value }]) => [name.slice('XS_'.length), value])),
+    });
+  });
+
+  it('xs_wire.h: xsErrors has every error that has a name on the wire, in order', () => {
+    expect(xsErrors).to.eql(
+      Object.entries(c).flatMap(([name, value]) => (name.startsWith('xsd_errors[') ? [value] : [])),
+    );
+  });
+
+  it('xs_wire.h: the limits and the words of the ring page', () => {
+    expect({ PAYLOAD_MAX, ABS_PATH_MAX, REL_PATH_MAX }).to.eql({
+      PAYLOAD_MAX: c.XENSTORE_PAYLOAD_MAX,
+      ABS_PATH_MAX: c.XENSTORE_ABS_PATH_MAX,
+      REL_PATH_MAX: c.XENSTORE_REL_PATH_MAX,
+    });
+    expect([ringPage.req.size, ringPage.rsp.size]).to.eql([c.XENSTORE_RING_SIZE, c.XENSTORE_RING_SIZE]);
+    expect(serverFeature).to.eql({
+      reconnection: c.XENSTORE_SERVER_FEATURE_RECONNECTION,
+      error: c.XENSTORE_SERVER_FEATURE_ERROR,
+      watchDepth: newerConstants.XENSTORE_SERVER_FEATURE_WATCHDEPTH.value,
+      domidAny: newerConstants.XENSTORE_SERVER_FEATURE_DOMID_ANY.value,
+    });
+    expect(connectionState).to.eql({ connected: c.XENSTORE_CONNECTED, reconnect: c.XENSTORE_RECONNECT });
+    expect(ringError).to.eql({
+      none: c.XENSTORE_ERROR_NONE,
+      communication: c.XENSTORE_ERROR_COMM,
+      ringIndex: c.XENSTORE_ERROR_RINGIDX,
+      protocol: c.XENSTORE_ERROR_PROTO,
+    });
   });
 });
