@@ -2,7 +2,30 @@ import 'reflect-metadata';
 
 export { BackRing } from './abi/back-ring.js';
 export { type ErrnoName, errno, errnoName } from './abi/errno.js';
-export * from './abi/fields.js';
+export {
+  type ArrayField,
+  array,
+  domid,
+  type Element,
+  type Field,
+  type Fields,
+  grantRef,
+  i8,
+  i16,
+  i32,
+  type Opaque,
+  opaque64,
+  type Padding,
+  padding,
+  port,
+  type Scalar,
+  type ScalarKind,
+  sector,
+  u8,
+  u16,
+  u32,
+  u64,
+} from './abi/fields.js';
 export { FrontRing } from './abi/front-ring.js';
 export { type Abi, abis } from './abi/layout.js';
 export { type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
@@ -24,7 +47,23 @@ export {
   type Words,
   type WordsDraft,
 } from './abi/struct.js';
-export * from './abi/units.js';
+export {
+  asDomid,
+  asGrantRef,
+  asPort,
+  asSector,
+  asVdev,
+  DOMID_FIRST_RESERVED,
+  DOMID_SELF,
+  type Domid,
+  type GrantRef,
+  PAGE_SIZE,
+  type Port,
+  SECTOR_SIZE,
+  type Sector,
+  type Unit,
+  type Vdev,
+} from './abi/units.js';
 export { Cleanup } from './domain/cleanup.js';
 export { Clock } from './domain/clock.js';
 export { Domain } from './domain/domain.js';
@@ -43,7 +82,7 @@ export { type Access, type Permission, type StoreOperations, XenStore } from './
 export { Disconnected, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';
 export { boot, type DomainModule } from './xenbus/boot.js';
-export { type Device, devices$, serveDevices } from './xenbus/bus.js';
+export { connection, type Device, devices$, serveDevices } from './xenbus/bus.js';
 export type { DeviceInfo } from './xenbus/device-info.js';
 export {
   type Backend,

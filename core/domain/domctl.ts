@@ -1,3 +1,4 @@
+import type { Abi } from '../abi/layout.js';
 import type { Domid } from '../abi/units.js';
 
 /** A value that survives a structured clone: what may cross from one domain's program to another's thread. */
@@ -18,6 +19,10 @@ export interface DomainConfig {
   readonly module?: string | URL;
   /** What the module's program is started with, bound to the token `CommandLine` (start_info's `cmd_line`). */
   readonly cmdline?: Plain;
+  /** How the domain lays its structs out; x86_64-abi without it. */
+  readonly abi?: Abi;
+  /** Values of keys that the domain's backends offer instead of what their drivers say. */
+  readonly offer?: { readonly [key: string]: Plain };
 }
 
 /** Why a domain stopped (sched.h `SHUTDOWN_*`). */

@@ -72,6 +72,13 @@ export class Toolstack {
     return found;
   }
 
+  /** The devices that a domain has as a frontend, from the toolstack's own copies. */
+  devices(
+    domid: Domid,
+  ): Promise<readonly { readonly device: string; readonly id: string; readonly backend: string }[]> {
+    return trustedDevices(this.#store, domid);
+  }
+
   /** Ends a domain and takes away its directories and those of its devices (libxl_domain.c `libxl__destroy_domid`). */
   async destroy(domid: Domid): Promise<void> {
     await this.#domctl.destroy(domid);
@@ -192,13 +199,13 @@ const writeDomain = async (store: StoreOperations, domid: Domid, name: string): 
 const trustedDevices = async (
   store: StoreOperations,
   domid: Domid,
-): Promise<readonly { readonly backend: string }[]> => {
-  const devices: { backend: string }[] = [];
+): Promise<readonly { readonly device: string; readonly id: string; readonly backend: string }[]> => {
+  const devices: { device: string; id: string; backend: string }[] = [];
   const root = `/libxl/${domid}/device`;
   for (const device of (await store.directory(root)) ?? []) {
     for (const id of (await store.directory(`${root}/${device}`)) ?? []) {
       const backend = await store.read(`${root}/${device}/${id}/backend`);
-      if (backend !== undefined) devices.push({ backend });
+      if (backend !== undefined) devices.push({ device, id, backend });
     }
   }
   return devices;

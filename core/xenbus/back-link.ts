@@ -2,7 +2,8 @@ import type { Subscription } from 'rxjs';
 import type { DeviceInfo } from './device-info.js';
 import type { BackGrants } from './peer-grants.js';
 import type { AnyProtocol, BackendValues, FrontendValues, IdOf, PublishValues, ToolstackValues } from './protocol.js';
-import type { Drain, Serve, Slots } from './responses.js';
+import type { Serve } from './responses.js';
+import type { Drain, Slots } from './slots.js';
 
 /** What a backend may decide by before a frontend connects. */
 export interface BackOffer<P extends AnyProtocol> {

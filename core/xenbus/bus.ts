@@ -1,5 +1,5 @@
 import type { Newable } from 'inversify';
-import { Observable, Subscription } from 'rxjs';
+import { filter, mergeMap, Observable, Subscription } from 'rxjs';
 import { asDomid } from '../abi/units.js';
 import { Clock } from '../domain/clock.js';
 import type { Domain } from '../domain/domain.js';
@@ -45,6 +45,26 @@ export const devices$ = <P extends AnyProtocol, T>(
       subscriber.next({ info, connections$: handshake.connections$, close: () => handshake.close() });
       return handshake;
     });
+  });
+
+/**
+ * Resolves to a device's first connection, that of the device numbered `id` or of whichever connects first. The domain owns the
+ * device from then on.
+ */
+export const connection = <P extends AnyProtocol, T>(
+  domain: Domain,
+  driver: FrontendClass<P, T>,
+  id?: string | number,
+): Promise<T> =>
+  new Promise((resolve, reject) => {
+    domain.subscription.add(
+      devices$(domain, driver)
+        .pipe(
+          filter(({ info }) => id === undefined || info.id === String(id)),
+          mergeMap(({ connections$ }) => connections$),
+        )
+        .subscribe({ next: resolve, error: reject }),
+    );
   });
 
 /** Serves every device of a backend's class that this domain has, or gets, until the domain ends or the subscription does. */

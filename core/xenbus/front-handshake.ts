@@ -65,7 +65,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     return this.ended;
   }
 
-  protected override async decide(own: XenbusState, other: XenbusState): Promise<FrontStep | Wait | undefined> {
+  protected override decide(own: XenbusState, other: XenbusState): FrontStep | Wait | undefined {
     const begins = !this.#begun;
     this.#begun = true;
     // What an earlier life left in the store, or nobody writes.

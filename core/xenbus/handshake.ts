@@ -69,7 +69,10 @@ export abstract class Handshake<Step extends string> {
   }
 
   /** What to do in these states: a step or a wait; undefined: nothing until something changes. */
-  protected abstract decide(own: XenbusState, other: XenbusState): Promise<Step | Wait | undefined>;
+  protected abstract decide(
+    own: XenbusState,
+    other: XenbusState,
+  ): Step | Wait | undefined | Promise<Step | Wait | undefined>;
   /** Carries a step out; true when the states should be looked at again at once. */
   protected abstract take(step: Step, own: XenbusState, other: XenbusState): Promise<boolean>;
   /** A step, or what happened since the last one, has failed: closes the link and leads towards Closed. */

@@ -45,6 +45,7 @@ export class Scheduler {
   readonly #random: Random;
   readonly #runnables: Runnable[] = [];
   readonly #onError: (name: string, error: unknown) => void;
+  readonly #idle: (() => void)[] = [];
   #holds = 0;
   #stepping = false;
   #stopped = false;
@@ -91,6 +92,14 @@ export class Scheduler {
     }
   }
 
+  /** Resolves when nobody can run, before the clock goes on to the next timer. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#idle.push(resolve);
+      this.wake();
+    });
+  }
+
   /** No more picks. */
   stop(): void {
     this.#stopped = true;
@@ -115,6 +124,11 @@ export class Scheduler {
     const ready = this.#runnables.filter((runnable) => runnable.ready());
     const pick = ready[ready.length > 1 ? this.#random.below(ready.length) : 0];
     if (pick === undefined) {
+      const resolve = this.#idle.shift();
+      if (resolve !== undefined) {
+        resolve();
+        return true;
+      }
       this.clock.advance();
       return this.#guard('clock', () => this.clock.fireDue());
     }

@@ -1,0 +1,159 @@
+import type { Domid } from '../abi/units.js';
+import type { Domains } from './domains.js';
+import type { Doorbell } from './doorbell.js';
+import { type Frames, frameKind } from './frames.js';
+import type { GrantMap } from './grant-map.js';
+import type { GrantPins } from './grant-pins.js';
+import { control, header, life, PAGE_WORDS, slotPage } from './layout.js';
+import type { Lock } from './lock.js';
+import type { Maptrack } from './maptrack.js';
+import type { MachineMemory } from './memory.js';
+import { interdomainPort, type Ports, peerPortOf, peerSlotOf, portState, stateOf } from './ports.js';
+import type { SharedInfo } from './shared-info.js';
+import type { Teardown } from './teardown.js';
+
+/**
+ * What follows the death of a domain's thread, at whatever store it died. Of each relation one side is the truth: the port that
+ * both ends agree on, the maptrack entry, the frame's owner. Everything else is made to agree with it, and everybody is woken,
+ * for the dead may have been about to wake them.
+ */
+export class Audit {
+  readonly #memory: MachineMemory;
+  readonly #words: Int32Array;
+  readonly #lock: Lock;
+  readonly #domains: Domains;
+  readonly #frames: Frames;
+  readonly #ports: Ports;
+  readonly #sharedInfo: SharedInfo;
+  readonly #doorbell: Doorbell;
+  readonly #pins: GrantPins;
+  readonly #maptrack: Maptrack;
+  readonly #map: GrantMap;
+  readonly #teardown: Teardown;
+
+  constructor(parts: {
+    readonly memory: MachineMemory;
+    readonly lock: Lock;
+    readonly domains: Domains;
+    readonly frames: Frames;
+    readonly ports: Ports;
+    readonly sharedInfo: SharedInfo;
+    readonly doorbell: Doorbell;
+    readonly pins: GrantPins;
+    readonly maptrack: Maptrack;
+    readonly map: GrantMap;
+    readonly teardown: Teardown;
+  }) {
+    this.#memory = parts.memory;
+    this.#words = parts.memory.words;
+    this.#lock = parts.lock;
+    this.#domains = parts.domains;
+    this.#frames = parts.frames;
+    this.#ports = parts.ports;
+    this.#sharedInfo = parts.sharedInfo;
+    this.#doorbell = parts.doorbell;
+    this.#pins = parts.pins;
+    this.#maptrack = parts.maptrack;
+    this.#map = parts.map;
+    this.#teardown = parts.teardown;
+  }
+
+  /**
+   * Takes the lock from a domain whose thread is gone, if it held it, and repairs what it left half done; destroying the domain
+   * is the caller's next step. Returns what was mended, in words. To be called once no thread of `dead` runs any more.
+   */
+  recover(caller: Domid, dead: Domid): readonly string[] {
+    const mended: string[] = [];
+    if (this.#lock.takeOver(dead, caller)) mended.push(`domain ${dead} held the lock`);
+    this.#words[header.frameHint] = 0;
+    for (const slot of this.#domains.slots()) {
+      if (this.#isUnborn(slot)) {
+        mended.push(`domain ${this.#domains.domid(slot)} was not built to the end`);
+        this.#domains.vacate(slot);
+      }
+    }
+    this.#mendPorts(mended);
+    this.#mendGrants(mended);
+    this.#mendFrames(mended);
+    for (const slot of this.#domains.slots()) {
+      const now = this.#domains.lifeIn(slot);
+      if (now === life.dying) {
+        mended.push(`domain ${this.#domains.domid(slot)} was not destroyed to the end`);
+        this.#teardown.tearDown(slot);
+      } else if (now === life.zombie && this.#words[this.#memory.control(slot) + control.pages] === 0) {
+        this.#domains.vacate(slot);
+      }
+    }
+    const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
+    this.#lock.release();
+    for (const slot of alive) {
+      this.#sharedInfo.selectAllPending(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot));
+      this.#doorbell.kickAnyway(slot);
+    }
+    return mended;
+  }
+
+  #isUnborn(slot: number): boolean {
+    const now = this.#domains.lifeIn(slot);
+    return now === life.building || (now === life.alive && this.#memory.slotOf(this.#domains.domid(slot)) !== slot);
+  }
+
+  #mendPorts(mended: string[]): void {
+    for (const slot of this.#domains.slots()) {
+      this.#words[this.#memory.control(slot) + control.freePortHint] = 0;
+      for (let port = 1; port < this.#ports.valid(slot); port++) {
+        const word = this.#ports.get(slot, port);
+        if (stateOf(word) !== portState.interdomain) continue;
+        if (this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port)) continue;
+        mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
+        this.#ports.free(slot, port);
+      }
+    }
+  }
+
+  #mendGrants(mended: string[]): void {
+    const slots = this.#domains.slots();
+    for (const slot of slots) this.#pins.reset(slot);
+    for (let frame = this.#memory.firstFrame; frame < this.#memory.frames; frame++) this.#frames.setMappings(frame, 0);
+    for (const slot of slots) {
+      this.#maptrack.relink(slot);
+      for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
+        const flags = this.#maptrack.flags(slot, handle);
+        if (flags === 0) continue;
+        const pins = this.#map.pinsOf(flags, flags);
+        this.#pins.count(this.#maptrack.granter(slot, handle), this.#maptrack.ref(slot, handle), pins);
+        this.#frames.hold(this.#maptrack.frame(slot, handle));
+      }
+    }
+    for (const slot of slots) {
+      for (const ref of this.#pins.recount(slot)) {
+        mended.push(`grant ${ref} of domain ${this.#domains.domid(slot)} was marked in use by nobody`);
+      }
+    }
+  }
+
+  #mendFrames(mended: string[]): void {
+    const slots = new Map<Domid, { readonly slot: number; readonly tables: ReadonlySet<number>; pages: number }>();
+    for (const slot of this.#domains.slots()) {
+      slots.set(this.#domains.domid(slot), { slot, tables: this.#tablesOf(slot), pages: 0 });
+    }
+    this.#frames.each((frame, owner, kind) => {
+      const of = slots.get(owner);
+      const isTable = kind === frameKind.table || kind === frameKind.grant;
+      const lost = of === undefined || (isTable && !of.tables.has(frame));
+      if (lost || (kind === frameKind.released && this.#frames.mappings(frame) === 0)) {
+        mended.push(`frame ${frame} of domain ${owner} was used for nothing`);
+        this.#frames.free(frame);
+      } else if (!isTable) of.pages++;
+    });
+    for (const { slot, pages } of slots.values()) this.#words[this.#memory.control(slot) + control.pages] = pages;
+  }
+
+  #tablesOf(slot: number): ReadonlySet<number> {
+    const at = this.#memory.control(slot);
+    return new Set([
+      ...this.#words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
+      ...this.#words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+    ]);
+  }
+}

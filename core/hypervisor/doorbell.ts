@@ -1,0 +1,98 @@
+import type { Domid } from '../abi/units.js';
+import { control, life } from './layout.js';
+import type { MachineMemory } from './memory.js';
+import type { SharedInfo } from './shared-info.js';
+
+/** What a domain's thread does, as those who raise events see it. */
+export const running = 0;
+/** The thread sleeps in {@link Doorbell.wait}; whoever raises an event notifies it. */
+export const blocked = 1;
+/** The thread is in its event loop, or the scheduler has put the domain by; whoever raises an event calls the platform's ring. */
+export const parked = 2;
+
+/** What a domain's thread does. */
+export type ThreadState = typeof running | typeof blocked | typeof parked;
+
+/** Called in the thread that raised an event, for a domain that was parked. It must not enter the domain: only see that it will be. */
+export type Ring = (domid: Domid) => void;
+
+/**
+ * How a domain without anything to do learns of an event. Each raise that begins an upcall counts `wake` up, then exchanges
+ * `state` with running: so whoever finds it set rings, and only that one.
+ */
+export class Doorbell {
+  readonly #memory: MachineMemory;
+  readonly #words: Int32Array;
+  readonly #sharedInfo: SharedInfo;
+  readonly #ring: Ring;
+
+  constructor(memory: MachineMemory, sharedInfo: SharedInfo, ring: Ring) {
+    this.#memory = memory;
+    this.#words = memory.words;
+    this.#sharedInfo = sharedInfo;
+    this.#ring = ring;
+  }
+
+  /** Wakes the domain in a slot, if it does not run. */
+  kick(slot: number): void {
+    const words = this.#words;
+    const at = this.#memory.control(slot);
+    Atomics.add(words, at + control.wake, 1);
+    if (Atomics.load(words, at + control.state) === running) return;
+    const state = Atomics.exchange(words, at + control.state, running);
+    if (state === blocked) Atomics.notify(words, at + control.wake);
+    else if (state === parked) this.#ring(words[at + control.domid] as Domid);
+  }
+
+  /** Wakes the domain in a slot whatever its state says: a caller may have died between changing it and ringing. */
+  kickAnyway(slot: number): void {
+    const at = this.#memory.control(slot);
+    Atomics.add(this.#words, at + control.wake, 1);
+    Atomics.store(this.#words, at + control.state, running);
+    Atomics.notify(this.#words, at + control.wake);
+    if (this.#words[at + control.life] === life.alive) this.#ring(this.#words[at + control.domid] as Domid);
+  }
+
+  /** The kicks that a domain has got: read it before looking for work, and give it to {@link wait}. */
+  wakes(domid: Domid): number {
+    const slot = this.#memory.slotOf(domid);
+    return slot < 0 ? 0 : Atomics.load(this.#words, this.#memory.control(slot) + control.wake);
+  }
+
+  /** Whether the domain is to be entered: evtchn_upcall_pending set, evtchn_upcall_mask clear. */
+  hasUpcall(domid: Domid): boolean {
+    const slot = this.#memory.slotOf(domid);
+    return slot >= 0 && this.#sharedInfo.hasUpcall(this.#sharedInfo.at(slot));
+  }
+
+  /**
+   * Declares that the domain's thread is about to sleep; false, and nothing declared, if an upcall came meanwhile. No wake-up is
+   * lost: a raise before this call is seen by it, and one after it rings.
+   */
+  rest(domid: Domid, state: typeof blocked | typeof parked): boolean {
+    const slot = this.#memory.slotOf(domid);
+    if (slot < 0) return true;
+    Atomics.store(this.#words, this.#memory.control(slot) + control.state, state);
+    if (!this.hasUpcall(domid)) return true;
+    this.wake(domid);
+    return false;
+  }
+
+  /** Declares that the domain's thread runs. */
+  wake(domid: Domid): void {
+    const slot = this.#memory.slotOf(domid);
+    if (slot >= 0) Atomics.store(this.#words, this.#memory.control(slot) + control.state, running);
+  }
+
+  /**
+   * Sleeps, after {@link rest} as blocked, until a kick since `wakes` was read (`ok`; `not-equal` if it came before this call), or
+   * for `ms` milliseconds.
+   */
+  wait(domid: Domid, wakes: number, ms?: number): 'ok' | 'not-equal' | 'timed-out' {
+    const slot = this.#memory.slotOf(domid);
+    if (slot < 0) return 'not-equal';
+    const woken = Atomics.wait(this.#words, this.#memory.control(slot) + control.wake, wakes, ms);
+    this.wake(domid);
+    return woken;
+  }
+}

@@ -1,0 +1,170 @@
+import { gntst } from '../abi/gntst.js';
+import { type Domid, type GrantRef, PAGE_SIZE } from '../abi/units.js';
+import type { Domains } from './domains.js';
+import type { Frames } from './frames.js';
+import { type GrantPins, pinOf } from './grant-pins.js';
+import type { Lock } from './lock.js';
+import type { Maptrack } from './maptrack.js';
+import type { MachineMemory } from './memory.js';
+
+/** Flags of a mapping (grant_table.h `GNTMAP_*`). */
+export const gntmap = { deviceMap: 1, hostMap: 2, readonly: 4, applicationMap: 8, containsPte: 16 } as const;
+
+/** A number that names a mapping of its domain (grant_table.h `grant_handle_t`). */
+export type GrantHandle = number;
+
+/** One element of GNTTABOP_map_grant_ref (grant_table.h `gnttab_map_grant_ref`). */
+export interface MapGrantRef {
+  readonly dom: Domid;
+  readonly ref: GrantRef;
+  readonly flags: number;
+  /** Out: a status of `gntst`. */
+  status?: number;
+  /** Out, when okay. */
+  handle?: GrantHandle;
+  /** Out, when okay: the page's address in bytes. All memory is one, so it is the host's address too. */
+  devBusAddr?: number;
+}
+
+/** One element of GNTTABOP_unmap_grant_ref (grant_table.h `gnttab_unmap_grant_ref`). Addresses are bytes; 0 leaves that half mapped. */
+export interface UnmapGrantRef {
+  readonly handle: GrantHandle;
+  readonly hostAddr: number;
+  readonly devBusAddr: number;
+  /** Out: a status of `gntst`. */
+  status?: number;
+}
+
+const HALVES = gntmap.deviceMap | gntmap.hostMap;
+
+/**
+ * Mapping and unmapping of granted pages. All memory is one, so a mapping changes no page table: it is the right to use a frame,
+ * with everything that Xen checks before and counts after. Our domains are paravirtualized ones: both halves may be mapped.
+ */
+export class GrantMap {
+  readonly #memory: MachineMemory;
+  readonly #lock: Lock;
+  readonly #domains: Domains;
+  readonly #frames: Frames;
+  readonly #pins: GrantPins;
+  readonly #maptrack: Maptrack;
+
+  constructor(
+    memory: MachineMemory,
+    lock: Lock,
+    domains: Domains,
+    frames: Frames,
+    pins: GrantPins,
+    maptrack: Maptrack,
+  ) {
+    this.#memory = memory;
+    this.#lock = lock;
+    this.#domains = domains;
+    this.#frames = frames;
+    this.#pins = pins;
+    this.#maptrack = maptrack;
+  }
+
+  /** Maps each element for itself: one that fails stops no other (GNTTABOP_map_grant_ref). */
+  mapGrantRefs(caller: Domid, elements: readonly MapGrantRef[]): void {
+    for (const element of elements) {
+      const handle = this.map(caller, element.dom, element.ref, element.flags);
+      element.status = handle < 0 ? handle : gntst.okay;
+      if (handle < 0) continue;
+      element.handle = handle;
+      element.devBusAddr = this.frameOf(caller, handle) * PAGE_SIZE;
+    }
+  }
+
+  /** Unmaps each element for itself (GNTTABOP_unmap_grant_ref). */
+  unmapGrantRefs(caller: Domid, elements: readonly UnmapGrantRef[]): void {
+    for (const element of elements) {
+      element.status = this.unmap(caller, element.handle, element.hostAddr, element.devBusAddr);
+    }
+  }
+
+  /**
+   * Maps one granted page: its handle, or bad_gntref (no half asked for), general_error (needs page tables), bad_domain,
+   * no_space, bad_gntref, general_error (revoked, another's, write to read-only, used too often), bad_page, checked in this order.
+   */
+  map(caller: Domid, dom: Domid, ref: GrantRef, flags: number): GrantHandle {
+    if ((flags & HALVES) === 0) return gntst.bad_gntref;
+    if ((flags & (gntmap.applicationMap | gntmap.containsPte)) !== 0) return gntst.general_error;
+    this.#lock.acquire(caller);
+    const result = this.#map(caller, dom, ref, flags);
+    this.#lock.release();
+    return result;
+  }
+
+  /**
+   * Unmaps the halves of a mapping whose address is given: bad_handle, bad_dev_addr, general_error (another page's host address).
+   * An address of a half that is not mapped is ignored.
+   */
+  unmap(caller: Domid, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
+    this.#lock.acquire(caller);
+    const slot = this.#memory.slotOf(caller);
+    const status = slot < 0 ? gntst.bad_handle : this.#unmap(slot, handle, hostAddr, devBusAddr);
+    this.#lock.release();
+    return status;
+  }
+
+  /** The frame that a caller's handle maps, or 0. */
+  frameOf(caller: Domid, handle: GrantHandle): number {
+    const slot = this.#memory.slotOf(caller);
+    return slot < 0 || this.#maptrack.flags(slot, handle) === 0 ? 0 : this.#maptrack.frame(slot, handle);
+  }
+
+  /** Ends all mappings of a slot; the lock is held (`gnttab_release_mappings`). */
+  releaseMappings(slot: number): void {
+    for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
+      const flags = this.#maptrack.flags(slot, handle);
+      if (flags !== 0) this.#end(slot, handle, flags, flags & HALVES);
+    }
+  }
+
+  /** The pins that a mapping of these halves counts. */
+  pinsOf(flags: number, halves: number): number {
+    const readonly = (flags & gntmap.readonly) !== 0;
+    let pins = 0;
+    if ((halves & gntmap.hostMap) !== 0) pins += readonly ? pinOf.hostRead : pinOf.hostWrite;
+    if ((halves & gntmap.deviceMap) !== 0) pins += readonly ? pinOf.deviceRead : pinOf.deviceWrite;
+    return pins;
+  }
+
+  #map(caller: Domid, dom: Domid, ref: GrantRef, flags: number): number {
+    const slot = this.#memory.slotOf(caller);
+    const granter = this.#memory.slotOf(dom);
+    if (slot < 0 || granter < 0) return gntst.bad_domain;
+    if (!this.#maptrack.reserve(slot)) return gntst.no_space;
+    const readonly = (flags & gntmap.readonly) !== 0;
+    const frame = this.#pins.pin(granter, ref, caller, this.pinsOf(flags, flags), readonly, 'map');
+    if (frame < 0) return frame;
+    this.#frames.hold(frame);
+    return this.#maptrack.add(slot, flags, granter, ref, frame);
+  }
+
+  #unmap(slot: number, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
+    const flags = this.#maptrack.flags(slot, handle);
+    if (flags === 0) return gntst.bad_handle;
+    const address = this.#maptrack.frame(slot, handle) * PAGE_SIZE;
+    const device = devBusAddr !== 0 && (flags & gntmap.deviceMap) !== 0;
+    const host = hostAddr !== 0 && (flags & gntmap.hostMap) !== 0;
+    if (device && devBusAddr !== address) return gntst.bad_dev_addr;
+    if (host && hostAddr !== address) return gntst.general_error;
+    const halves = (device ? gntmap.deviceMap : 0) | (host ? gntmap.hostMap : 0);
+    if (halves !== 0) this.#end(slot, handle, flags, halves);
+    return gntst.okay;
+  }
+
+  #end(slot: number, handle: GrantHandle, flags: number, halves: number): void {
+    const granter = this.#maptrack.granter(slot, handle);
+    const ref = this.#maptrack.ref(slot, handle);
+    const frame = this.#maptrack.frame(slot, handle);
+    const left = flags & ~halves;
+    const mapped = (left & HALVES) !== 0;
+    this.#maptrack.setFlags(slot, handle, left, mapped);
+    this.#pins.unpin(granter, ref, this.pinsOf(flags, halves));
+    if (mapped) return;
+    if (this.#frames.drop(frame, this.#domains.domid(granter))) this.#domains.pageFreed(granter);
+  }
+}

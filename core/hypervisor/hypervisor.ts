@@ -1,0 +1,109 @@
+import type { Domid } from '../abi/units.js';
+import { Audit } from './audit.js';
+import { Domains } from './domains.js';
+import { Doorbell, type Ring } from './doorbell.js';
+import { EventChannelOps } from './event-channels.js';
+import { Frames } from './frames.js';
+import { GrantCopy } from './grant-copy.js';
+import { GrantEntries } from './grant-entries.js';
+import { GrantMap } from './grant-map.js';
+import { GrantPins } from './grant-pins.js';
+import { type Ledger, LedgerBook } from './ledger.js';
+import { Lock } from './lock.js';
+import { Maptrack } from './maptrack.js';
+import { MachineMemory, type MachineSize } from './memory.js';
+import { Pages } from './pages.js';
+import { Ports } from './ports.js';
+import { SharedInfo } from './shared-info.js';
+import { Teardown } from './teardown.js';
+import { Upcalls } from './upcalls.js';
+import type { SharedMemory } from './web-assembly.js';
+
+/**
+ * Our Xen: tables in one shared memory, and the calls that change them. A call is run by the thread that makes it, for the domain
+ * that it names as its first argument; it answers as Xen does, and delivers nothing itself. Any number of threads may each have
+ * one of these over the same memory.
+ */
+export class Hypervisor {
+  readonly memory: MachineMemory;
+  readonly domains: Domains;
+  readonly pages: Pages;
+  readonly eventChannels: EventChannelOps;
+  readonly upcalls: Upcalls;
+  readonly doorbell: Doorbell;
+  readonly grantEntries: GrantEntries;
+  readonly grantMap: GrantMap;
+  readonly grantCopy: GrantCopy;
+  readonly sharedInfo: SharedInfo;
+  readonly frames: Frames;
+  readonly #teardown: Teardown;
+  readonly #audit: Audit;
+  readonly #ledger: LedgerBook;
+
+  /** Attaches to the machine in `memory`. @param ring called for a parked domain that has got an event */
+  constructor(memory: SharedMemory | MachineMemory, ring: Ring = () => {}) {
+    const machine = memory instanceof MachineMemory ? memory : new MachineMemory(memory);
+    const lock = new Lock(machine);
+    const frames = new Frames(machine);
+    const sharedInfo = new SharedInfo(machine);
+    const ports = new Ports(machine, frames, sharedInfo);
+    const maptrack = new Maptrack(machine, frames);
+    const doorbell = new Doorbell(machine, sharedInfo, ring);
+    this.memory = machine;
+    this.frames = frames;
+    this.sharedInfo = sharedInfo;
+    this.doorbell = doorbell;
+    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, doorbell);
+    this.upcalls = new Upcalls(machine, sharedInfo);
+    this.grantEntries = new GrantEntries(machine, lock, frames);
+    const pins = new GrantPins(machine, this.grantEntries, frames);
+    this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
+    this.pages = new Pages(machine, lock, this.domains, frames);
+    this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
+    this.grantCopy = new GrantCopy(machine, lock, frames, pins);
+    this.#teardown = new Teardown(
+      machine,
+      lock,
+      this.domains,
+      ports,
+      this.eventChannels,
+      this.grantEntries,
+      this.grantMap,
+      this.pages,
+    );
+    this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
+    this.#audit = new Audit({
+      memory: machine,
+      lock,
+      domains: this.domains,
+      frames,
+      ports,
+      sharedInfo,
+      doorbell,
+      pins,
+      maptrack,
+      map: this.grantMap,
+      teardown: this.#teardown,
+    });
+  }
+
+  /** Makes an empty machine. */
+  static create(size: MachineSize = {}, ring?: Ring): Hypervisor {
+    return new Hypervisor(MachineMemory.create(size), ring);
+  }
+
+  /** {@link Teardown.destroy} */
+  destroyDomain(caller: Domid, domid: Domid): number {
+    return this.#teardown.destroy(caller, domid);
+  }
+
+  /** {@link Audit.recover} */
+  recover(caller: Domid, dead: Domid): readonly string[] {
+    return this.#audit.recover(caller, dead);
+  }
+
+  /** {@link LedgerBook.of} */
+  ledger(domid?: Domid): Ledger {
+    return this.#ledger.of(domid);
+  }
+}

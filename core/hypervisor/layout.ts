@@ -1,0 +1,89 @@
+/*
+ * Where our Xen keeps its state in the machine's one memory, in 32-bit words. Everything that matters lies there, so that any
+ * thread which holds the memory can make any call.
+ *
+ *   header │ domid → slot │ frame table │ slot 0 │ slot 1 │ … │ frames for domains and for growing tables
+ *
+ * Tables that grow (ports, grants, maptrack) take frames of the common pool, as Xen takes them from its heap.
+ */
+
+/** Words of a page. */
+export const PAGE_WORDS = 1024;
+
+/** Words of the header, each group on its own 128-byte line. */
+export const header = {
+  magic: 0,
+  frames: 1,
+  slots: 2,
+  /** Domains ever created; numbers each domain's incarnation. */
+  created: 3,
+  /** Where the search for free frames begins. */
+  frameHint: 4,
+  lock: 32,
+} as const;
+
+/** Marks a memory that holds our Xen, in this layout. */
+export const MAGIC = 0x53585201;
+
+/** Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references. */
+export const SLOT_PAGES = 4;
+/** As many domains as the slot field of a port's word can tell apart. */
+export const MAX_SLOTS = 256;
+
+/** Words of a slot's control page. The first two stand on lines of their own: other domains write them. */
+export const control = {
+  /** What the domain's thread does: see {@link running}. */
+  state: 0,
+  /** Counts the kicks that the domain has got. */
+  wake: 32,
+  life: 64,
+  domid: 65,
+  flags: 66,
+  /** The highest port number that the toolstack allows. */
+  maxPort: 67,
+  /** Ports that have an entry; grows by {@link PORTS_PER_BUCKET}. */
+  validPorts: 68,
+  /** No port below this one is free. */
+  freePortHint: 69,
+  grantFrames: 70,
+  maxGrantFrames: 71,
+  maptrackFrames: 72,
+  maxMaptrackFrames: 73,
+  /** The first free maptrack handle + 1. */
+  freeHandle: 74,
+  /** No word of the reference map below this one has a free bit. */
+  freeRefHint: 75,
+  /** Pages that the domain owns, released ones that others still map included. */
+  pages: 76,
+  incarnation: 77,
+  /** The port at which the next scan begins. */
+  scanNext: 78,
+  /** Lists of frames. */
+  grantFrameList: 128,
+  activeFrameList: 192,
+  portFrameList: 512,
+} as const;
+
+/** Words from a slot's beginning to its further pages. */
+export const slotPage = { sharedInfo: PAGE_WORDS, maptrackFrameList: 2 * PAGE_WORDS, refMap: 3 * PAGE_WORDS } as const;
+
+/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
+
+/** Bits of {@link control.flags}. */
+export const domainFlag = { privileged: 1, abi32: 2 } as const;
+
+/** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
+export const PORTS_PER_BUCKET = 64;
+/** Port entries of two words in one frame. */
+export const PORTS_PER_FRAME = PAGE_WORDS / 2;
+/** Grant entries of version 1 in one frame (grant_table.h). */
+export const GRANTS_PER_FRAME = 512;
+/** Active entries of four words in one frame. */
+export const ACTIVE_PER_FRAME = PAGE_WORDS / 4;
+/** Maptrack entries of four words in one frame, as many as in Xen. */
+export const MAPTRACK_PER_FRAME = PAGE_WORDS / 4;
+/** Grant frames for which the reference map has room; Xen's default limit. */
+export const GRANT_FRAMES_LIMIT = 64;
+/** Maptrack frames for which their list has room; Xen's default limit. */
+export const MAPTRACK_FRAMES_LIMIT = 1024;

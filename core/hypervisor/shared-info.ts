@@ -1,0 +1,134 @@
+import { control, domainFlag, slotPage } from './layout.js';
+import type { MachineMemory } from './memory.js';
+
+/**
+ * Word offsets in a shared_info page (xen.h `struct shared_info`, `struct vcpu_info`), from events-channel's 2-level ABI. The
+ * 64-bit and the 32-bit layout begin evtchn_pending at the same place; the mask, the width of the selector and the clock differ.
+ */
+const word = {
+  /** Words from one of the 32 vcpu_info to the next. */
+  vcpuInfo: 16,
+  /** evtchn_upcall_pending is byte 0, evtchn_upcall_mask byte 1. */
+  upcall: 0,
+  selector64: 2,
+  selector32: 1,
+  pending: 512,
+  mask64: 640,
+  mask32: 544,
+} as const;
+
+/** Bytes of the fields that platforms publish or tests look at, by ABI (xen.h `struct shared_info`). */
+export const sharedInfoOffsets = {
+  64: { evtchnPending: 2048, evtchnMask: 2560, wcVersion: 3072, wcSec: 3076, wcNsec: 3080, size: 3136, pendingSel: 8 },
+  32: { evtchnPending: 2048, evtchnMask: 2176, wcVersion: 2304, wcSec: 2308, wcNsec: 2312, size: 2344, pendingSel: 4 },
+} as const;
+
+/** Ports that the 2-level ABI can carry: 64 words of 64 bits, or 32 of 32 (event_channel.h `EVTCHN_2L_NR_CHANNELS`). */
+export const portsOf2Level = (abi32: boolean): number => (abi32 ? 1024 : 4096);
+
+const UPCALL_PENDING = 0xff;
+const UPCALL_MASK = 0xff00;
+
+/** The shared_info pages of all slots: the bits that Xen and a guest change without a lock. */
+export class SharedInfo {
+  readonly #memory: MachineMemory;
+  readonly #words: Int32Array;
+
+  constructor(memory: MachineMemory) {
+    this.#memory = memory;
+    this.#words = memory.words;
+  }
+
+  /** The first word of a slot's page. */
+  at(slot: number): number {
+    return this.#memory.control(slot) + slotPage.sharedInfo;
+  }
+
+  isAbi32(slot: number): boolean {
+    return ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.abi32) !== 0;
+  }
+
+  /** Sets PENDING and says whether it was set already. */
+  setPending(page: number, port: number): boolean {
+    const bit = 1 << (port & 31);
+    return (Atomics.or(this.#words, page + word.pending + (port >>> 5), bit) & bit) !== 0;
+  }
+
+  clearPending(page: number, port: number): void {
+    Atomics.and(this.#words, page + word.pending + (port >>> 5), ~(1 << (port & 31)));
+  }
+
+  isPending(page: number, port: number): boolean {
+    return (Atomics.load(this.#words, page + word.pending + (port >>> 5)) & (1 << (port & 31))) !== 0;
+  }
+
+  isMasked(page: number, abi32: boolean, port: number): boolean {
+    const at = page + (abi32 ? word.mask32 : word.mask64) + (port >>> 5);
+    return (Atomics.load(this.#words, at) & (1 << (port & 31))) !== 0;
+  }
+
+  /** Sets MASK: a guest's own business, no call. */
+  setMask(page: number, abi32: boolean, port: number): void {
+    Atomics.or(this.#words, page + (abi32 ? word.mask32 : word.mask64) + (port >>> 5), 1 << (port & 31));
+  }
+
+  /** Clears MASK and says whether it was set. */
+  clearMask(page: number, abi32: boolean, port: number): boolean {
+    const bit = 1 << (port & 31);
+    return (Atomics.and(this.#words, page + (abi32 ? word.mask32 : word.mask64) + (port >>> 5), ~bit) & bit) !== 0;
+  }
+
+  /** Sets MASK on every port, as Linux does before it binds the first. */
+  maskAll(page: number, abi32: boolean): void {
+    const first = page + (abi32 ? word.mask32 : word.mask64);
+    for (let i = 0; i < portsOf2Level(abi32) / 32; i++) Atomics.store(this.#words, first + i, -1);
+  }
+
+  /** Sets the port's bit in vCPU 0's evtchn_pending_sel and says whether it was set already. */
+  select(page: number, abi32: boolean, port: number): boolean {
+    const bit = 1 << ((abi32 ? port >>> 5 : port >>> 6) & 31);
+    const at = page + (abi32 ? word.selector32 : word.selector64 + (port >>> 11));
+    return (Atomics.or(this.#words, at, bit) & bit) !== 0;
+  }
+
+  /** Puts selector bits back that were taken and not served. */
+  reselect(page: number, abi32: boolean, half: number, bits: number): void {
+    Atomics.or(this.#words, page + (abi32 ? word.selector32 : word.selector64 + half), bits);
+  }
+
+  /** Takes 32 bits of vCPU 0's evtchn_pending_sel, leaving none. */
+  takeSelector(page: number, abi32: boolean, half: number): number {
+    const at = page + (abi32 ? word.selector32 : word.selector64 + half);
+    return (this.#words[at] as number) === 0 ? 0 : Atomics.exchange(this.#words, at, 0);
+  }
+
+  /** PENDING and not MASK of the 32 ports from `group` × 32. */
+  deliverable(page: number, abi32: boolean, group: number): number {
+    const pending = Atomics.load(this.#words, page + word.pending + group);
+    return pending === 0 ? 0 : pending & ~Atomics.load(this.#words, page + (abi32 ? word.mask32 : word.mask64) + group);
+  }
+
+  /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */
+  selectAllPending(page: number, abi32: boolean): void {
+    for (let group = 0; group < portsOf2Level(abi32) / 32; group++) {
+      if (this.deliverable(page, abi32, group) === 0) continue;
+      this.select(page, abi32, group * 32);
+      this.setUpcall(page);
+    }
+  }
+
+  /** Sets vCPU 0's evtchn_upcall_pending and says whether it was set already. */
+  setUpcall(page: number): boolean {
+    return (Atomics.or(this.#words, page + word.upcall, 1) & UPCALL_PENDING) !== 0;
+  }
+
+  clearUpcall(page: number): void {
+    Atomics.and(this.#words, page + word.upcall, ~UPCALL_PENDING);
+  }
+
+  /** Whether vCPU 0 has an upcall pending, and has not masked upcalls. */
+  hasUpcall(page: number): boolean {
+    const upcall = Atomics.load(this.#words, page + word.upcall);
+    return (upcall & UPCALL_PENDING) !== 0 && (upcall & UPCALL_MASK) === 0;
+  }
+}

@@ -1,0 +1,101 @@
+import { type Observer, Subscriber, type Subscription } from 'rxjs';
+import type { Port } from '../../core/abi/units.js';
+import { EventChannel } from '../../core/domain/event-channels.js';
+import { XenError } from '../../core/errors.js';
+import type { OwnDomain } from './own-domain.js';
+
+/** Told of an exception that a subscriber threw; the other subscribers and channels go on. */
+export type OnSubscriberError = (error: unknown, port: Port) => void;
+
+type Next = () => void;
+
+/** A port of our Xen as an {@link EventChannel}. */
+export class HypervisorEventChannel extends EventChannel {
+  readonly #own: OwnDomain;
+  readonly #onError: OnSubscriberError;
+  readonly #onClose: () => void;
+  /** Replaced as a whole, so that an upcall can go through it while subscribers come and go. */
+  #subscribers: readonly Subscriber<void>[] = [];
+  #closed = false;
+
+  constructor(
+    own: OwnDomain,
+    readonly port: Port,
+    onError: OnSubscriberError,
+    onClose: () => void,
+  ) {
+    super((subscriber) => this.#join(subscriber));
+    this.#own = own;
+    this.#onError = onError;
+    this.#onClose = onClose;
+  }
+
+  override notify(): void {
+    const { hypervisor, domid, isGone } = this.#own;
+    if (this.#closed || isGone) throw new XenError('EINVAL', `EVTCHNOP_send on port ${this.port}, which is closed`);
+    const result = hypervisor.eventChannels.send(domid, this.port);
+    if (result < 0) throw new XenError(-result, `EVTCHNOP_send on port ${this.port} of domain ${domid}`);
+  }
+
+  /** As an Observable's; what a function subscribed to the channel itself throws goes to the domain's error hook. */
+  override subscribe(
+    observer?: Partial<Observer<void>> | Next | null,
+    error?: ((error: unknown) => void) | null,
+    complete?: (() => void) | null,
+  ): Subscription {
+    if (observer instanceof Subscriber) return super.subscribe(observer);
+    const given: Partial<Observer<void>> =
+      typeof observer === 'object' && observer !== null
+        ? observer
+        : { ...(observer && { next: observer }), ...(error && { error }), ...(complete && { complete }) };
+    const next = (): void => {
+      try {
+        given.next?.();
+      } catch (thrown) {
+        this.#onError(thrown, this.port);
+      }
+    };
+    return super.subscribe({
+      next,
+      ...(given.error && { error: given.error.bind(given) }),
+      ...(given.complete && { complete: given.complete.bind(given) }),
+    });
+  }
+
+  /** Tells the subscribers that the event came. */
+  upcall(): void {
+    const subscribers = this.#subscribers;
+    for (let i = 0; i < subscribers.length; i++) (subscribers[i] as Subscriber<void>).next();
+  }
+
+  override [Symbol.dispose](): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    const { hypervisor, domid, isGone } = this.#own;
+    this.#onClose();
+    if (!isGone) {
+      // A port keeps its mask when it is used again: masked, its next owner decides when to look.
+      hypervisor.eventChannels.mask(domid, this.port);
+      hypervisor.eventChannels.close(domid, this.port);
+    }
+    for (const subscriber of this.#subscribers) subscriber.complete();
+    this.#subscribers = [];
+  }
+
+  #join(subscriber: Subscriber<void>): () => void {
+    if (this.#closed) {
+      subscriber.complete();
+      return () => {};
+    }
+    this.#subscribers = [...this.#subscribers, subscriber];
+    const { hypervisor, domid, isGone } = this.#own;
+    if (this.#subscribers.length === 1 && !isGone) hypervisor.eventChannels.unmask(domid, this.port);
+    return () => this.#leave(subscriber);
+  }
+
+  #leave(subscriber: Subscriber<void>): void {
+    this.#subscribers = this.#subscribers.filter((other) => other !== subscriber);
+    const { hypervisor, domid, isGone } = this.#own;
+    if (this.#subscribers.length === 0 && !this.#closed && !isGone) hypervisor.eventChannels.mask(domid, this.port);
+  }
+}

@@ -1,0 +1,238 @@
+import { errno } from '../../core/abi/errno.js';
+import { gntst } from '../../core/abi/gntst.js';
+import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
+import { type CopySegment, GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
+import { GrantError, XenError } from '../../core/errors.js';
+import { gntcopy } from '../../core/hypervisor/grant-copy.js';
+import { gntmap } from '../../core/hypervisor/grant-map.js';
+import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import { OwnDomain } from './own-domain.js';
+import { FramePage, FrameViews, GrantedPage, MappedPage, OwnPage } from './page.js';
+import { PagePool } from './page-pool.js';
+import { ParkedGrants } from './parked-grants.js';
+
+const PAGE_SHIFT = 12;
+
+/** The grant table of a domain of our Xen, and its mappings of other domains' pages. */
+export class HypervisorGrantTable extends GrantTable {
+  readonly #own: OwnDomain;
+  readonly #views: FrameViews;
+  readonly #pool: PagePool;
+  readonly #parked: ParkedGrants;
+  #owned = 0;
+  #shared = 0;
+  #mapped = 0;
+
+  /** @throws RangeError when there is no such domain */
+  constructor(hypervisor: Hypervisor, domid: Domid) {
+    super();
+    this.#own = new OwnDomain(hypervisor, domid);
+    this.#views = new FrameViews(hypervisor.memory.memory);
+    this.#pool = new PagePool(this.#own);
+    this.#parked = new ParkedGrants(this.#own, this.#pool);
+  }
+
+  override alloc(pages = 1): Page {
+    this.#check();
+    this.#parked.reclaim();
+    const page = new OwnPage(this.#views, this.#pool.take(pages), pages, this.#give);
+    this.#owned++;
+    return page;
+  }
+
+  override share(peer: Domid, pages = 1, options?: { readonly readonly?: boolean }): SharedPage {
+    const { hypervisor, domid } = this.#check();
+    this.#parked.reclaim();
+    const frame = this.#pool.take(pages);
+    const refs: GrantRef[] = [];
+    for (let i = 0; i < pages; i++) {
+      const ref = hypervisor.grantEntries.allocRef(domid);
+      if (ref < 0) {
+        this.#parked.end(frame, pages, refs);
+        throw new XenError(-ref, `a grant reference for domain ${peer}`);
+      }
+      hypervisor.grantEntries.grantAccess(domid, ref as GrantRef, peer, frame + i, options?.readonly ?? false);
+      refs.push(ref as GrantRef);
+    }
+    this.#shared++;
+    return new GrantedPage(this.#views, frame, refs, this.#isInUse, this.#unshare);
+  }
+
+  /**
+   * As {@link GrantTable.map}. All memory is one, so several pages have a view side by side only if their frames are: a ring's,
+   * which `share` took as one run, are. @throws XenError EOPNOTSUPP for frames that are not side by side (XSA-229)
+   */
+  override map(peer: Domid, refs: readonly GrantRef[], options?: { readonly readonly?: boolean }): Page {
+    const { hypervisor, domid } = this.#check();
+    const flags = gntmap.hostMap | (options?.readonly ? gntmap.readonly : 0);
+    const first = this.#mapOne(peer, refs[0], flags);
+    const frame = hypervisor.grantMap.frameOf(domid, first);
+    const handles = refs.length === 1 ? first : this.#mapRest(peer, refs, flags, first, frame);
+    this.#mapped++;
+    return new MappedPage(this.#views, frame, refs.length, handles, this.#unmap);
+  }
+
+  override copyTo(peer: Domid, segments: readonly CopySegment[]): void {
+    this.#copy(peer, segments, true);
+  }
+
+  override copyFrom(peer: Domid, segments: readonly CopySegment[]): void {
+    this.#copy(peer, segments, false);
+  }
+
+  override copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {
+    const source = this.#frames(from);
+    const dest = this.#frames(to);
+    const { code } = this.#own.hypervisor.memory;
+    const sourceAddress = source.frame * PAGE_SIZE;
+    const destAddress = dest.frame * PAGE_SIZE;
+    const sourceSize = source.count * PAGE_SIZE;
+    const destSize = dest.count * PAGE_SIZE;
+    return (fromOffset, toOffset, length) => {
+      const bytes = length >>> 0;
+      if ((fromOffset >>> 0) + bytes > sourceSize || (toOffset >>> 0) + bytes > destSize) {
+        throw new RangeError(`${length} bytes from ${fromOffset} to ${toOffset} leave a page`);
+      }
+      if (source.isGone || dest.isGone) throw new TypeError('a page of this copier has been disposed');
+      code.copy(destAddress + toOffset, sourceAddress + fromOffset, bytes);
+    };
+  }
+
+  /**
+   * Own pages that this domain was built with, such as the store's ring; disposing them only ends the view.
+   * @throws RangeError unless the frames are the domain's pages
+   */
+  adopt(frame: number, pages = 1): Page {
+    const { hypervisor, domid } = this.#check();
+    for (let i = 0; i < pages; i++) {
+      if (!hypervisor.frames.isPage(frame + i, domid)) {
+        throw new RangeError(`frame ${frame + i} is no page of domain ${domid}`);
+      }
+    }
+    return new FramePage(this.#views, frame, pages);
+  }
+
+  /** Asks again for `limit` of the pages that were disposed while a peer had them mapped; returns how many came back. */
+  reclaim(limit?: number): number {
+    return this.#parked.reclaim(limit);
+  }
+
+  /** Gives the free pages that are kept for reuse back to Xen. */
+  trim(): void {
+    this.#pool.trim();
+  }
+
+  /** Runs of own pages not disposed: by `alloc`, by `share`; mappings; runs that wait for a peer; pages kept for reuse. */
+  get counts(): {
+    readonly owned: number;
+    readonly shared: number;
+    readonly mapped: number;
+    readonly parked: number;
+    readonly pooled: number;
+  } {
+    return {
+      owned: this.#owned,
+      shared: this.#shared,
+      mapped: this.#mapped,
+      parked: this.#parked.count,
+      pooled: this.#pool.kept,
+    };
+  }
+
+  /** Runs of pages that were disposed while a peer had them mapped. */
+  get parked(): number {
+    return this.#parked.count;
+  }
+
+  readonly #give = (page: OwnPage): void => {
+    this.#owned--;
+    this.#pool.give(page.frame, page.count);
+  };
+
+  readonly #isInUse = (page: GrantedPage): boolean => {
+    const { hypervisor, domid, isGone } = this.#own;
+    return !isGone && page.refs.some((ref) => hypervisor.grantEntries.isInUse(domid, ref));
+  };
+
+  readonly #unshare = (page: GrantedPage): void => {
+    this.#shared--;
+    if (this.#own.isGone) return;
+    this.#parked.end(page.frame, page.count, page.refs);
+    this.#parked.reclaim();
+  };
+
+  readonly #unmap = (page: MappedPage): void => {
+    this.#mapped--;
+    const { hypervisor, domid, isGone } = this.#own;
+    if (isGone) return;
+    if (typeof page.handles === 'number') {
+      hypervisor.grantMap.unmap(domid, page.handles, page.frame * PAGE_SIZE, 0);
+      return;
+    }
+    page.handles.forEach((handle, i) => {
+      hypervisor.grantMap.unmap(domid, handle, (page.frame + i) * PAGE_SIZE, 0);
+    });
+  };
+
+  #check(): OwnDomain {
+    if (this.#own.isGone) throw new XenError('ESRCH', `domain ${this.#own.domid} has been destroyed`);
+    return this.#own;
+  }
+
+  #mapOne(peer: Domid, ref: GrantRef | undefined, flags: number): number {
+    if (ref === undefined) throw new RangeError('map needs one grant reference or more');
+    const { hypervisor, domid } = this.#own;
+    const handle = hypervisor.grantMap.map(domid, peer, ref, flags);
+    if (handle < 0) throw new GrantError(handle, `GNTTABOP_map_grant_ref of reference ${ref} of domain ${peer}`);
+    return handle;
+  }
+
+  #mapRest(peer: Domid, refs: readonly GrantRef[], flags: number, first: number, frame: number): readonly number[] {
+    const { hypervisor, domid } = this.#own;
+    const handles = [first];
+    try {
+      for (let i = 1; i < refs.length; i++) {
+        const handle = this.#mapOne(peer, refs[i], flags);
+        handles.push(handle);
+        if (hypervisor.grantMap.frameOf(domid, handle) !== frame + i) {
+          const what = `references ${refs.join(', ')} of domain ${peer} are not of frames side by side: map them one by one`;
+          throw new XenError(errno.EOPNOTSUPP, what);
+        }
+      }
+    } catch (error) {
+      for (const handle of handles) {
+        hypervisor.grantMap.unmap(domid, handle, hypervisor.grantMap.frameOf(domid, handle) * PAGE_SIZE, 0);
+      }
+      throw error;
+    }
+    return handles;
+  }
+
+  #frames(page: Page): FramePage {
+    if (!(page instanceof FramePage)) throw new TypeError('only pages of this grant table can be copied');
+    if (page.isGone) throw new TypeError('this page has been disposed');
+    return page;
+  }
+
+  /** Every element is done, as in Xen's batch; the first that failed is thrown at the end. */
+  #copy(peer: Domid, segments: readonly CopySegment[], toPeer: boolean): void {
+    const { hypervisor, domid } = this.#check();
+    const { grantCopy } = hypervisor;
+    let failed: GrantError | undefined;
+    for (const { ref, offset, page, pageOffset, length } of segments) {
+      const own = this.#frames(page);
+      if ((pageOffset >>> 0) + (length >>> 0) > own.count * PAGE_SIZE) {
+        throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
+      }
+      const frame = own.frame + (pageOffset >>> PAGE_SHIFT);
+      const at = pageOffset & (PAGE_SIZE - 1);
+      const status = toPeer
+        ? grantCopy.copy(domid, DOMID_SELF, frame, at, peer, ref, offset, length, gntcopy.destGref)
+        : grantCopy.copy(domid, peer, ref, offset, DOMID_SELF, frame, at, length, gntcopy.sourceGref);
+      if (status !== gntst.okay) {
+        failed ??= new GrantError(status, `GNTTABOP_copy with reference ${ref} of domain ${peer}`);
+      }
+    }
+    if (failed !== undefined) throw failed;
+  }
+}
