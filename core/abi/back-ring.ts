@@ -67,9 +67,14 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     this.unconsumed();
   }
 
-  /** Requests taken and not answered yet. */
-  get unanswered(): number {
-    return (this.#reqCons - this.#rspProdPvt) | 0;
+  /** Requests that were kept, and neither answered nor released since. */
+  get kept(): number {
+    return this.#records.length - 1 - this.#spares;
+  }
+
+  /** The record that the last `take` filled. */
+  get current(): Exchange<Q, R, Id> {
+    return this.#current as unknown as Exchange<Q, R, Id>;
   }
 
   /**
@@ -79,7 +84,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   unconsumed(): number {
     const prod = Atomics.load(this.#words, sring.reqProd);
     const count = (prod - this.#reqCons) >>> 0;
-    const limit = this.entries - this.unanswered;
+    const limit = this.entries - ((this.#reqCons - this.#rspProdPvt) | 0);
     if (count > limit) throw overflow('req_prod', prod, this.#reqCons, limit);
     return count;
   }
@@ -119,7 +124,12 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
       sring.entries + (this.#rspProdPvt & this.#mask) * this.#slotWords,
     );
     this.#rspProdPvt = (this.#rspProdPvt + 1) | 0;
-    if ((exchange as unknown) !== this.#current) this.#spare[this.#spares++] = exchange.ticket;
+    if ((exchange as unknown) !== this.#current) this.release(exchange);
+  }
+
+  /** Frees a kept record without an answer. */
+  release(exchange: Exchange<Q, R, Id>): void {
+    this.#spare[this.#spares++] = exchange.ticket;
   }
 
   /** The kept exchange of a ticket. */

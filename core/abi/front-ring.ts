@@ -9,6 +9,8 @@ import type { Draft, Slot, Struct, View } from './struct.js';
 export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
   /** Slots, a power of two. */
   readonly entries: number;
+  /** Whether responses name their request; on other rings they come in the order of the requests. */
+  readonly paired: boolean;
   readonly #words: Int32Array;
   readonly #mask: number;
   readonly #slotWords: number;
@@ -21,8 +23,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   readonly #copyIn: CopyRecord;
   readonly #response: Int32Array;
   readonly #view: Cursor;
-  /** Whether a request can be written straight into its slot, with no word read back. */
-  readonly packs: boolean;
+  readonly #packs: boolean;
   #reqProdPvt: number;
   #reqProd: number;
   #rspCons: number;
@@ -40,10 +41,11 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     const first = (options.first ?? 0) | 0;
     this.#words = words;
     this.entries = entries;
+    this.paired = format.id !== undefined;
     this.#mask = entries - 1;
     this.#slotWords = slotWords;
     this.#holdOff = options.holdOff ?? 1;
-    this.packs = request.packs;
+    this.#packs = request.packs;
     this.#slot = new request.Draft(words, sring.entries);
     this.#drafted = new Int32Array(request.words);
     this.#draft = new request.Draft(this.#drafted, 0);
@@ -75,31 +77,46 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     return (this.#reqProdPvt - this.#rspCons) | 0;
   }
 
-  /** The next free slot, in shared memory, to be written whole; the peer sees it after {@link put} and {@link push}. */
+  /**
+   * The next free slot, to be written whole; it lies in shared memory where each of its words can be written at once, else in a private
+   * draft. The peer sees it after {@link put} and {@link push}; until then nothing is taken.
+   */
   slot(id: number): Slot<Q, Id> & Cursor {
+    if (!this.#packs) return this.draft(id);
     const slot = this.#slot;
     slot.$w = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
     slot.$id = id;
     return slot as unknown as Slot<Q, Id> & Cursor;
   }
 
-  /** A zeroed private draft of the next request, to be put in by {@link putDraft}. */
-  draft(id: number): Draft<Q, Id> & Cursor {
-    this.#zero(this.#drafted, 0);
-    this.#draft.$id = id;
-    return this.#draft as unknown as Draft<Q, Id> & Cursor;
-  }
-
   /** Takes the slot that was written. The caller has seen that the ring is not {@link full}. */
   put(): void {
-    this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
+    if (!this.#packs) this.putDraft();
+    else this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
   }
 
-  /** Copies the draft into the next free slot, and takes that. */
+  /** A zeroed private draft of the next request, to be put in by {@link putDraft}. */
+  draft(id: number): Draft<Q, Id> & Slot<Q, Id> & Cursor {
+    this.#zero(this.#drafted, 0);
+    this.#draft.$id = id;
+    return this.#draft as unknown as Draft<Q, Id> & Slot<Q, Id> & Cursor;
+  }
+
+  /** Copies the draft into the next free slot, and takes that. The caller has seen that the ring is not {@link full}. */
   putDraft(): void {
     this.#draft.$stamp(this.#draft.$id, 0);
     this.#copyOut(this.#drafted, 0, this.#words, sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords);
-    this.put();
+    this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
+  }
+
+  /** The slot that the next request will take. */
+  get nextRequest(): number {
+    return this.#reqProdPvt & this.#mask;
+  }
+
+  /** The slot that the next response will be taken from. */
+  get nextResponse(): number {
+    return this.#rspCons & this.#mask;
   }
 
   /** Publishes what was put in; whether the backend asked to be notified of it (RING_PUSH_REQUESTS_AND_CHECK_NOTIFY). */

@@ -17,9 +17,10 @@ export interface RequestsOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** Somebody who wants a slot, in the order of asking. */
 interface Waiting {
-  readonly start: () => void;
-  readonly lost: (error: Error) => void;
+  readonly room: () => void;
+  readonly lost: ((error: Error) => void) | undefined;
 }
 
 /**
@@ -28,94 +29,223 @@ interface Waiting {
  */
 export class Requests<Q extends Struct, R extends Struct, Id extends string = never> {
   readonly #ring: FrontRing<Q, R, Id>;
+  readonly #entries: number;
+  readonly #paired: boolean;
   readonly #notify: () => void;
   readonly #onError: (error: unknown) => void;
   readonly #done: (Done<R, Id> | undefined)[];
   readonly #lost: (Lost | undefined)[];
+  /** The ids that are not in use: the first `#frees` of them. */
   readonly #free: Int32Array;
   #frees: number;
-  readonly #queue: Waiting[] = [];
-  readonly #space: (() => void)[] = [];
+  /** How many of the free slots are not for newcomers: none, or, while others wait or the link is closed, all. */
+  #held = 0;
+  /** Responses of the batch that were not handed out yet. */
+  #left = 0;
+  #queue: Waiting[] = [];
+  #whenIdle: (() => void)[] = [];
   #closed: Error | undefined;
 
   constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions) {
+    const { entries } = ring;
     this.#ring = ring;
+    this.#entries = entries;
+    this.#paired = ring.paired;
     this.#notify = options.notify;
     this.#onError = options.onError;
-    this.#done = new Array(ring.entries).fill(undefined);
-    this.#lost = new Array(ring.entries).fill(undefined);
-    this.#frees = ring.entries;
-    this.#free = Int32Array.from({ length: ring.entries }, (_, i) => ring.entries - 1 - i);
-  }
-
-  /** Requests that were sent and not answered. */
-  get outstanding(): number {
-    throw new Error('not yet');
+    this.#done = Array.from({ length: entries }, () => undefined);
+    this.#lost = Array.from({ length: entries }, () => undefined);
+    this.#frees = entries;
+    this.#free = Int32Array.from({ length: entries }, (_, i) => entries - 1 - i);
   }
 
   /** Slots of the ring. */
   get entries(): number {
-    return this.#ring.entries;
+    return this.#entries;
   }
 
   /** Slots that `submit` can take now. */
   get free(): number {
-    throw new Error('not yet');
+    return this.#frees > this.#held ? this.#frees : 0;
+  }
+
+  /** Requests that were sent and not answered. */
+  get outstanding(): number {
+    return this.#entries - this.#frees;
   }
 
   /**
-   * Puts one request on the ring, for the backend to see after {@link push}; false when the ring is full. What `fill` throws is thrown
-   * on, and takes no slot. `lost` is called instead of `done` when the link ends first.
-   * @throws Disconnected after {@link close}
+   * Puts one request on the ring, for the backend to see after {@link push}; false when the ring is full or others wait for it. What
+   * `fill` throws is thrown on, and takes no slot. `lost` is called instead of `done` when the link ends first.
+   * @throws Disconnected, or what the link was closed with, after {@link close}
    */
-  submit(_fill: Fill<Q, Id>, _done: Done<R, Id>, _lost?: Lost): boolean {
-    throw new Error('not yet');
+  submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean {
+    const frees = this.#frees;
+    if (frees <= this.#held) return this.#full();
+    const ring = this.#ring;
+    const id = this.#paired ? (this.#free[frees - 1] as number) : ring.nextRequest;
+    fill(ring.slot(id), id);
+    ring.put();
+    this.#frees = frees - 1;
+    this.#done[id] = done;
+    this.#lost[id] = lost;
+    return true;
   }
 
   /** Publishes what was submitted, and notifies the backend if it asked for that. */
   push(): void {
-    throw new Error('not yet');
+    if (this.#ring.push()) this.#notify();
   }
 
   /**
    * Sends one request, as soon as all that asked earlier have a slot, and resolves to what `done` makes of its response. `fill` may
    * write member by member: the request is drafted privately.
-   * @throws Disconnected when the link ends first
+   * @throws Disconnected, or what the link was closed with, when that comes before the response
    */
-  request<T>(_fill: (request: Draft<Q, Id>) => void, _done: (response: View<R, Id>) => T): Promise<T> {
-    throw new Error('not yet');
+  request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#enqueue({ room: () => this.#start(fill, (response) => resolve(done(response)), reject), lost: reject });
+    });
   }
 
   /**
-   * Calls `room` once, when the ring has a free slot and all that asked earlier were called; at once if that is so now.
-   * It is for senders of more than the ring holds: `submit` until it says false, ask for `space`, go on.
+   * Calls `room` once, as soon as there is a free slot and all that asked earlier had their turn; now, if that is so now. It is for
+   * senders of more than the ring holds: submit until it says false, ask for space, go on. After {@link close}, and when that comes
+   * first, `room` is never called.
    */
-  space(_room: () => void): void {
-    throw new Error('not yet');
+  space(room: () => void): void {
+    if (this.#closed === undefined) this.#enqueue({ room, lost: undefined });
+  }
+
+  /** Resolves when no request is outstanding and none waits, and after {@link close}. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+      this.#tellIdle();
+    });
   }
 
   /**
-   * Takes all responses there are, and calls the `done` of each. To be called at every upcall; says how many there were (none: the
-   * event was spurious).
+   * Takes all responses there are and hands each to the `done` of its request, then gives the slots to who waits for them, and
+   * publishes what was submitted meanwhile. To be called at every upcall; says how many there were: none, and the event was spurious.
    * @throws PeerFault for an index, or an id, that cannot be
    */
   upcall(): number {
-    throw new Error('not yet');
+    let total = 0;
+    while (this.#closed === undefined) {
+      const count = this.#ring.unconsumed();
+      if (count === 0 && !this.#ring.finalCheck()) break;
+      total += count;
+      this.#left = count;
+      while (this.#left > 0) this.#complete();
+      this.#serve();
+    }
+    if (total > 0) this.#tellIdle();
+    return total;
   }
 
-  /** Tells everyone who waits that `error` happened; after it nothing can be sent. A second time does nothing. */
-  close(_error: Error = new Disconnected('the link was closed')): void {
-    void [
-      PeerFault,
-      this.#notify,
-      this.#onError,
-      this.#done,
-      this.#lost,
-      this.#free,
-      this.#frees,
-      this.#queue,
-      this.#space,
-      this.#closed,
-    ];
+  /** Tells everyone who waits that `error` ended the link; after it nothing can be sent. A second time does nothing. */
+  close(error: Error = new Disconnected('the link was closed')): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = error;
+    this.#held = this.#entries;
+    this.#left = 0;
+    for (let id = 0; id < this.#entries; id++) {
+      const lost = this.#done[id] === undefined ? undefined : this.#lost[id];
+      this.#done[id] = this.#lost[id] = undefined;
+      if (lost !== undefined) this.#tell(() => lost(error, id));
+    }
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const { lost } of queue) lost?.(error);
+    this.#tellIdle();
+  }
+
+  /** Hands out what is left of the batch, up to the first callback that throws. */
+  #complete(): void {
+    try {
+      this.#each();
+    } catch (error) {
+      if (error instanceof PeerFault) throw error;
+      this.#onError(error);
+    }
+  }
+
+  #each(): void {
+    const ring = this.#ring;
+    while (this.#left > 0) {
+      this.#left--;
+      const slot = ring.nextResponse;
+      const response = ring.take();
+      const id = this.#paired ? response.$lo : slot;
+      const done = id >>> 0 < this.#entries && response.$hi === 0 ? this.#done[id] : undefined;
+      if (done === undefined) throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
+      this.#done[id] = undefined;
+      this.#free[this.#frees++] = id;
+      done(response, id);
+    }
+  }
+
+  #full(): false {
+    if (this.#closed !== undefined) throw this.#closed;
+    return false;
+  }
+
+  #enqueue(waiting: Waiting): void {
+    if (this.#closed !== undefined) {
+      waiting.lost?.(this.#closed);
+      return;
+    }
+    this.#queue.push(waiting);
+    if (this.#held === 0) this.#serve();
+  }
+
+  /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
+  #serve(): void {
+    this.#held = 0;
+    while (this.#queue.length > 0 && this.#frees > 0) {
+      const next = this.#queue.shift();
+      if (next !== undefined) this.#tell(next.room);
+    }
+    if (this.#closed === undefined && this.#queue.length === 0) this.#held = 0;
+    else this.#held = this.#entries;
+    this.push();
+  }
+
+  #start<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T, lost: Lost): void {
+    const ring = this.#ring;
+    const id = this.#paired ? (this.#free[this.#frees - 1] as number) : ring.nextRequest;
+    try {
+      fill(ring.draft(id));
+    } catch (error) {
+      lost(error as Error, id);
+      return;
+    }
+    ring.putDraft();
+    this.#frees--;
+    this.#done[id] = (response) => {
+      try {
+        done(response);
+      } catch (error) {
+        lost(error as Error, id);
+        if (error instanceof PeerFault) throw error;
+      }
+    };
+    this.#lost[id] = lost;
+  }
+
+  #tell(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #tellIdle(): void {
+    if (this.#closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
+    const tell = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of tell) resolve();
   }
 }

@@ -1,6 +1,9 @@
-import type { Observable } from 'rxjs';
-import type { BackRing } from '../abi/back-ring.js';
+import { isObservable, type Observable, Subscription } from 'rxjs';
+import type { BackRing, Exchange } from '../abi/back-ring.js';
+import { errno } from '../abi/errno.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
+import { PeerFault, XenError } from '../errors.js';
+import { type Drain, RingSlots, type Slots } from './slots.js';
 
 /**
  * Answers one request. The request is a private copy and, like the response's draft, stays valid until the answer is given: when the
@@ -9,26 +12,6 @@ import type { Draft, Struct, View } from '../abi/struct.js';
 export type Serve<Q extends Struct, R extends Struct, Id> =
   | ((request: View<Q, Id>, response: Draft<R, Id>) => void)
   | ((request: View<Q, Id>, response: Draft<R, Id>) => PromiseLike<unknown> | Observable<unknown>);
-
-/** Takes requests and answers them, now or later, in any order. */
-export interface Slots<Q extends Struct, R extends Struct, Id> {
-  /** The next request, a private copy that is valid until the next `take`, or until it is answered if it was kept; undefined: no more. */
-  take(): View<Q, Id> | undefined;
-  /** Keeps the request taken last beyond the next `take`; what it is answered by. */
-  keep(): number;
-  /** A kept request. @throws RangeError when no request is kept under that ticket */
-  kept(ticket: number): View<Q, Id>;
-  /**
-   * A zeroed draft of the answer to the request taken last, or to a kept one. It goes out as it is at the next `respond`, `take` or
-   * `push`, or when the batch is over. @throws RangeError when no request is kept under that ticket
-   */
-  respond(ticket?: number): Draft<R, Id>;
-  /** Publishes the answers given so far, and notifies the frontend if it asked for that. At the end of a batch this happens by itself. */
-  push(): void;
-}
-
-/** Takes as many requests as it wants; those that it leaves are offered again at the next upcall. */
-export type Drain<Q extends Struct, R extends Struct, Id> = (slots: Slots<Q, R, Id>) => void;
 
 /** What a backend's answers are given with. */
 export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends string = never> {
@@ -40,42 +23,209 @@ export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends
   readonly onError: (error: unknown) => void;
 }
 
-/** A backend's answers on one ring. */
+const unserved = (): never => {
+  throw new XenError('EOPNOTSUPP', 'nobody serves this ring');
+};
+
+/**
+ * A backend's answers on one ring: requests are handed out as private copies, and answered now or later, in any order. The answers of
+ * a batch are published together. Nothing is allocated for a request that is answered at once, nor for one that is kept.
+ */
 export class Responses<Q extends Struct, R extends Struct, Id extends string = never> {
   readonly #ring: BackRing<Q, R, Id>;
+  readonly #notify: () => void;
+  readonly #refuse: ResponsesOptions<Q, R, Id>['refuse'];
+  readonly #onError: (error: unknown) => void;
+  #handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown = unserved;
+  #slots: { readonly slots: RingSlots<Q, R, Id>; readonly drain: Drain<Q, R, Id> } | undefined;
+  /** Answers that Observables are still to give. */
+  readonly #answers = new Subscription();
+  /** Requests of the batch that were not taken yet. */
+  #left = 0;
+  #flushing = false;
+  #whenIdle: (() => void)[] = [];
+  #closed = false;
 
-  constructor(ring: BackRing<Q, R, Id>, _options: ResponsesOptions<Q, R, Id>) {
+  constructor(ring: BackRing<Q, R, Id>, options: ResponsesOptions<Q, R, Id>) {
     this.#ring = ring;
+    this.#notify = options.notify;
+    this.#refuse = options.refuse;
+    this.#onError = options.onError;
   }
 
-  /** Requests taken and not answered. */
+  /** Requests kept for a later answer. */
   get pending(): number {
-    return this.#ring.unanswered;
+    return this.#ring.kept;
   }
 
   /** Resolves when nothing is pending. */
   idle(): Promise<void> {
-    throw new Error('not yet');
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+      this.#tellIdle();
+    });
   }
 
-  /** From now on each request is answered by `handler`. @throws TypeError when the ring is served already */
-  serve(_handler: Serve<Q, R, Id>): void {
-    throw new Error('not yet');
-  }
-
-  /** From now on `handler` takes the requests, and can answer them later; the same slots are returned for that. */
-  drain(_handler: Drain<Q, R, Id>): Slots<Q, R, Id> {
-    throw new Error('not yet');
+  /** From now on each request is answered by `handler`. @throws TypeError when the ring has a handler already */
+  serve(handler: Serve<Q, R, Id>): void {
+    this.#claim();
+    this.#handler = handler;
   }
 
   /**
-   * Handles all requests there are. To be called at every upcall; says how many there were (none: the event was spurious).
+   * From now on `handler` takes the requests, as many as it wants; what it leaves is offered again at the next upcall. What it kept is
+   * answered through the slots that this returns, the same that the handler gets. @throws TypeError when the ring has a handler already
+   */
+  drain(handler: Drain<Q, R, Id>): Slots<Q, R, Id> {
+    this.#claim();
+    const pump = this;
+    const slots = new RingSlots(this.#ring, {
+      get closed() {
+        return pump.#closed;
+      },
+      push: () => this.push(),
+      refuse: (exchange, error) => this.#refused(exchange, error),
+      report: this.#onError,
+    });
+    this.#slots = { slots, drain: handler };
+    return slots;
+  }
+
+  /**
+   * Handles all requests there are. To be called at every upcall; says how many it took: none, and the event was spurious, or only
+   * said that what a handler left is still there.
    * @throws PeerFault for an index that cannot be, or from a handler
    */
   upcall(): number {
-    throw new Error('not yet');
+    const ring = this.#ring;
+    let total = 0;
+    let left = 0;
+    while (!this.#closed) {
+      const count = ring.unconsumed();
+      if (count === left && !ring.finalCheck(left)) break;
+      this.#left = count;
+      if (this.#slots === undefined) this.#serveAll();
+      else this.#left = this.#slots.slots.offer(count, this.#slots.drain);
+      left = this.#left;
+      total += count - left;
+      this.push();
+    }
+    return total;
   }
 
-  /** Takes no more requests; what is answered from now on is dropped. A second time does nothing. */
-  close(): void {}
+  /** Publishes the answers put in, and notifies the frontend if it asked for that. */
+  push(): void {
+    if (this.#closed) return;
+    if (this.#ring.push()) this.#notify();
+    if (this.#whenIdle.length > 0) this.#tellIdle();
+  }
+
+  /** Takes no more requests. Answers that come later are dropped, but still counted as {@link pending} until then. */
+  close(): void {
+    this.#closed = true;
+    this.#left = 0;
+    this.#tellIdle();
+  }
+
+  /** Closes, and unsubscribes from the Observables that have not answered. */
+  abandon(): void {
+    this.close();
+    this.#answers.unsubscribe();
+  }
+
+  #claim(): void {
+    if (this.#handler !== unserved || this.#slots !== undefined) {
+      throw new TypeError('a ring has one handler, and this one is served or drained already');
+    }
+  }
+
+  #serveAll(): void {
+    while (this.#left > 0) {
+      try {
+        this.#each();
+      } catch (error) {
+        this.#refused(this.#ring.current, error);
+      }
+    }
+  }
+
+  #each(): void {
+    const ring = this.#ring;
+    while (this.#left > 0) {
+      this.#left--;
+      const exchange = ring.take();
+      const later = this.#handler(exchange.request, exchange.response);
+      if (typeof later === 'object' && later !== null) this.#later(exchange, later);
+      else ring.put(exchange);
+    }
+  }
+
+  /** Waits for an asynchronous answer; the next request gets another record. */
+  #later(exchange: Exchange<Q, R, Id>, later: object): void {
+    const answered = (): void => this.#answer(exchange, () => this.#ring.put(exchange));
+    const failed = (error: unknown): void => this.#answer(exchange, () => this.#refused(exchange, error));
+    if ('then' in later && typeof later.then === 'function') {
+      this.#ring.keep();
+      later.then(answered, failed);
+    } else if (isObservable(later)) {
+      this.#ring.keep();
+      let open = true;
+      const closing =
+        <T extends unknown[]>(answer: (...args: T) => void) =>
+        (...args: T): void => {
+          open = false;
+          answer(...args);
+        };
+      const subscription = later.subscribe({ complete: closing(answered), error: closing(failed) });
+      subscription.add(() => {
+        if (open) this.#answer(exchange, () => undefined);
+      });
+      this.#answers.add(subscription);
+    } else this.#ring.put(exchange);
+  }
+
+  #answer(exchange: Exchange<Q, R, Id>, put: () => void): void {
+    if (this.#closed) {
+      this.#ring.release(exchange);
+      this.#tellIdle();
+      return;
+    }
+    try {
+      put();
+    } catch (error) {
+      this.#ring.release(exchange);
+      this.#onError(error);
+    }
+    this.#flush();
+  }
+
+  /** Publishes after the answers that come at the same time, all together. */
+  #flush(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      this.push();
+    });
+  }
+
+  /** Answers with the errno of what a handler threw. */
+  #refused(exchange: Exchange<Q, R, Id>, error: unknown): void {
+    if (error instanceof PeerFault) throw error;
+    if (!(error instanceof XenError)) this.#onError(error);
+    this.#ring.blank(exchange);
+    try {
+      this.#refuse(exchange.response, error instanceof XenError ? error.errno : errno.EIO, exchange.request);
+    } catch (mistake) {
+      this.#onError(mistake);
+    }
+    this.#ring.put(exchange);
+  }
+
+  #tellIdle(): void {
+    if (this.pending > 0) return;
+    const tell = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of tell) resolve();
+  }
 }
