@@ -1,4 +1,5 @@
 import { cases } from './ring-cases.js';
+
 const [, , name = '', mode = 'rate', scale = '1'] = process.argv;
 const run = cases[name]?.();
 if (run === undefined) throw new RangeError(`no case ${name}`);

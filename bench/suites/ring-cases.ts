@@ -1,8 +1,8 @@
 // The loops that the ring suite times, one per process: JIT feedback of one style must never reach another.
 import { BackRing } from '../../core/abi/back-ring.js';
-import { type Cursor, codecFor } from '../../core/abi/codegen.js';
 import { FrontRing } from '../../core/abi/front-ring.js';
-import type { Draft, GrantRef, Sector, Slot, View } from '../../core/index.js';
+import type { InPlace } from '../../core/abi/in-place.js';
+import { type Draft, draft, type GrantRef, type Sector, type Slot, type View, view } from '../../core/index.js';
 import { Requests } from '../../core/xenbus/requests.js';
 import { Responses } from '../../core/xenbus/responses.js';
 import { blkifRequest, blkifResponse } from '../../drivers/blk/wire.js';
@@ -23,14 +23,10 @@ type BlkResponse = View<typeof blkifResponse>;
 /** The generated cursors alone, on the shared page: no checks, no private copies. */
 const blkCursor = (segments: number): Case => {
   const m = page();
-  const request = codecFor(blkifRequest, 'x86_64-abi');
-  const response = codecFor(blkifResponse, 'x86_64-abi');
-  const [rw, ro] = [new request.Draft(m, 0), new request.View(m, 0)];
-  const [rspW, rspR] = [new response.Draft(m, 0), new response.View(m, 0)];
-  const put = rw as Cursor & Draft<typeof blkifRequest>;
-  const got = ro as unknown as Cursor & BlkRequest;
-  const answer = rspW as Cursor & Draft<typeof blkifResponse>;
-  const answered = rspR as unknown as Cursor & BlkResponse;
+  const put = draft(blkifRequest, m) as InPlace & Draft<typeof blkifRequest>;
+  const got = view(blkifRequest, m) as InPlace & BlkRequest;
+  const answer = draft(blkifResponse, m) as InPlace & Draft<typeof blkifResponse>;
+  const answered = view(blkifResponse, m) as InPlace & BlkResponse;
   let reqProd = 0;
   let reqCons = 0;
   let rspProd = 0;
@@ -43,7 +39,13 @@ const blkCursor = (segments: number): Case => {
         put.$w = 16 + (reqProd & 31) * 28;
         const { rw } = put;
         id.lo = reqProd;
-        rw.set({ operation: 0, nr_segments: segments, handle: 51712, id, sector_number: (reqProd & 0xffffff) * 8 as Sector });
+        rw.set({
+          operation: 0,
+          nr_segments: segments,
+          handle: 51712,
+          id,
+          sector_number: ((reqProd & 0xffffff) * 8) as Sector,
+        });
         const { seg } = rw;
         for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
         reqProd = (reqProd + 1) | 0;
@@ -101,7 +103,12 @@ const blkRing = (segments: number): Case => {
     for (let i = 0; i < n; i += BATCH) {
       for (let k = 0; k < BATCH; k++) {
         const { rw } = front.slot(next & 31);
-        rw.set({ operation: 0, nr_segments: segments, handle: 51712, sector_number: ((next & 0xffffff) * 8) as Sector });
+        rw.set({
+          operation: 0,
+          nr_segments: segments,
+          handle: 51712,
+          sector_number: ((next & 0xffffff) * 8) as Sector,
+        });
         const { seg } = rw;
         for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
         front.put();
@@ -224,7 +231,13 @@ const blkObjects = (segments: number): Case => {
         last_sect: bytes[b + 29 + s * 8] as number,
       });
     }
-    return { operation: bytes[b] as number, handle: halves[(b >> 1) + 1] as number, id: wide(w + 2), sector_number: wide(w + 4), seg };
+    return {
+      operation: bytes[b] as number,
+      handle: halves[(b >> 1) + 1] as number,
+      id: wide(w + 2),
+      sector_number: wide(w + 4),
+      seg,
+    };
   };
   let reqProd = 0;
   let reqCons = 0;
@@ -260,7 +273,11 @@ const blkObjects = (segments: number): Case => {
       const answers = Atomics.load(m, 2);
       while (rspCons !== answers) {
         const b = 64 + (rspCons & 31) * 112;
-        const response = { id: wide(b >> 2), operation: bytes[b + 8] as number, status: signed[(b >> 1) + 5] as number };
+        const response = {
+          id: wide(b >> 2),
+          operation: bytes[b + 8] as number,
+          status: signed[(b >> 1) + 5] as number,
+        };
         sum = (sum + response.id + response.status) | 0;
         rspCons = (rspCons + 1) | 0;
       }
@@ -271,12 +288,10 @@ const blkObjects = (segments: number): Case => {
 
 const netCursor = (): Case => {
   const m = page();
-  const request = codecFor(netifTxRequest, 'x86_64-abi');
-  const response = codecFor(netifTxResponse, 'x86_64-abi');
-  const put = new request.Draft(m, 0) as Cursor & Draft<typeof netifTxRequest>;
-  const got = new request.View(m, 0) as unknown as Cursor & View<typeof netifTxRequest>;
-  const answer = new response.Draft(m, 0) as Cursor & Draft<typeof netifTxResponse>;
-  const answered = new response.View(m, 0) as unknown as Cursor & View<typeof netifTxResponse>;
+  const put = draft(netifTxRequest, m) as InPlace & Draft<typeof netifTxRequest>;
+  const got = view(netifTxRequest, m) as InPlace & View<typeof netifTxRequest>;
+  const answer = draft(netifTxResponse, m) as InPlace & Draft<typeof netifTxResponse>;
+  const answered = view(netifTxResponse, m) as InPlace & View<typeof netifTxResponse>;
   let reqProd = 0;
   let reqCons = 0;
   let rspProd = 0;
