@@ -1,5 +1,5 @@
-import { codecFor } from './codegen.js';
 import type { ArrayField, Fields, Opaque, Padding, Scalar } from './fields.js';
+import { inPlaceClass } from './in-place.js';
 import { type Abi, abis, type Layout, layoutFor } from './layout.js';
 
 /** A C struct, or a union that begins with the members that its variants share; declared once for all ABIs. */
@@ -218,14 +218,16 @@ export const view = <S extends Struct>(
   of: S,
   words: Int32Array,
   { word = 0, abi = 'x86_64-abi' }: Place = {},
-): View<S> => new (codecFor(of, abi).View)(words, word) as unknown as View<S>;
+): View<S> =>
+  new (inPlaceClass({ of, abi, bias: 0, pair: undefined, writes: false }))(words, word) as unknown as View<S>;
 
 /** A cursor that writes a record in place; its setters change bytes by reading a word first, so the memory must be private. */
 export const draft = <S extends Struct>(
   of: S,
   words: Int32Array,
   { word = 0, abi = 'x86_64-abi' }: Place = {},
-): Draft<S> => new (codecFor(of, abi).Draft)(words, word) as unknown as Draft<S>;
+): Draft<S> =>
+  new (inPlaceClass({ of, abi, bias: 0, pair: undefined, writes: true }))(words, word) as unknown as Draft<S>;
 
 /** Offsets, size and alignment in bytes, as C computes them. */
 export const layoutOf = (of: Struct, abi: Abi = 'x86_64-abi'): Pick<Layout, 'size' | 'align' | 'offsets'> =>
