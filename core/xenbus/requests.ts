@@ -97,6 +97,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     const ring = this.#ring;
     const id = this.#paired ? (this.#free[frees - 1] as number) : ring.nextRequest;
     fill(ring.slot(id), id);
+    if (this.#frees !== frees) throw new TypeError('a request cannot be sent while another is being written');
     ring.put();
     this.#frees = frees - 1;
     this.#done[id] = done;
@@ -200,13 +201,14 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
   #serve(): void {
+    if (this.#closed !== undefined) return;
     this.#held = 0;
     while (this.#queue.length > 0 && this.#frees > 0) {
       const next = this.#queue.shift();
       if (next !== undefined) this.#tell(next.room);
     }
-    if (this.#closed === undefined && this.#queue.length === 0) this.#held = 0;
-    else this.#held = this.#entries;
+    if (this.#closed !== undefined) return;
+    this.#held = this.#queue.length === 0 ? 0 : this.#entries;
     this.push();
   }
 
