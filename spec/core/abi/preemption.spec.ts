@@ -1,299 +1,245 @@
 import { expect } from 'chai';
+import { isObservable, Subscription } from 'rxjs';
+import { BackRing } from '../../../core/abi/back-ring.js';
+import { errno } from '../../../core/abi/errno.js';
+import { FrontRing } from '../../../core/abi/front-ring.js';
 import { overflow, ringShape, sring } from '../../../core/abi/ring.js';
-import { BackRing, FrontRing, type RingFormat, struct, u32 } from '../../../core/index.js';
+import { Disconnected, PeerFault, XenError } from '../../../core/errors.js';
 import { Requests } from '../../../core/xenbus/requests.js';
-import { Responses, type ResponsesOptions } from '../../../core/xenbus/responses.js';
+import { Responses } from '../../../core/xenbus/responses.js';
+import { RingSlots } from '../../../core/xenbus/slots.js';
+import { hookAtomics } from '../../support/atomics.js';
+import { type Classes, explore, format, type Manner, type Scenario, type Tally, type Verdict } from './schedules.js';
 
-const format = {
-  request: struct('request', { id: u32, value: u32 }),
-  response: struct('response', { id: u32, value: u32 }),
-  id: 'id',
-} as const;
-type Front = typeof FrontRing<typeof format.request, typeof format.response, 'id'>;
-type Back = typeof BackRing<typeof format.request, typeof format.response, 'id'>;
+const real: Classes = { FrontRing, BackRing, Requests, Responses };
+const manners: readonly Manner[] = (['front', 'back'] as const).flatMap((first) =>
+  (['one step', 'all'] as const).map((comesFor) => ({ first, comesFor, at: 'before and after' })),
+);
+const briefly: readonly Manner[] = (['front', 'back'] as const).map((first) => ({
+  first,
+  comesFor: 'one step',
+  at: 'after',
+}));
 
-type End = 'front' | 'back';
-const other = { front: 'back', back: 'front' } as const;
+/** Says in a test's title what was seen, since that is what the test is about. */
+const entitle = (test: Mocha.Context['test'], tally: Tally): void => {
+  const seen = Object.entries(tally).filter(([name, count]) => count > 0 && name !== 'schedules');
+  if (test !== undefined) {
+    test.title += ` (${tally.schedules} schedules: ${seen.map(([name, count]) => `${count} ${name}`).join(', ')})`;
+  }
+};
 
-/** What the two ends do: how many requests, and later answers, each of their turns publishes. */
-interface Scenario {
-  readonly name: string;
-  readonly pushes: readonly number[];
-  /** Undefined: the backend answers within its upcall. */
-  readonly answers: readonly number[] | undefined;
-}
-
-const scenarios: readonly Scenario[] = [
-  { name: 'three pushes of one', pushes: [1, 1, 1], answers: undefined },
-  { name: 'a push of two and a push of one', pushes: [2, 1], answers: undefined },
-  { name: 'a push of one and a push of two', pushes: [1, 2], answers: undefined },
-  { name: 'three answers of one, later', pushes: [3], answers: [1, 1, 1] },
-  { name: 'answers in pairs, later', pushes: [1, 2], answers: [2, 1] },
-  { name: 'single pushes and paired answers, later', pushes: [1, 1, 1], answers: [1, 2] },
-];
-
-/** Why a run was wrong; undefined if it was right. */
-type Flaw = string | undefined;
-
-/** One run of both ends over one page, with the other end run to completion at chosen accesses to the shared indices. */
-class Run {
-  readonly #words = new Int32Array(new SharedArrayBuffer(64 + 4 * 8));
-  readonly #pending = { front: false, back: false };
-  /** The next of what an end does of its own accord; whether there was anything. */
-  readonly #step: Record<End, () => boolean>;
-  readonly #upcall: Record<End, () => void>;
-  readonly #preempt: ReadonlySet<number>;
-  /** For each end: the producer index before and after its last push, until it is known whether it notifies. */
-  readonly #pushed: Record<End, { old: number; now: number; asked: boolean | undefined } | undefined> = {
-    front: undefined,
-    back: undefined,
+describe('two ends that come in between each other’s accesses to the shared indices (ring.h)', () => {
+  const scenarios: Readonly<Record<string, Scenario>> = {
+    'three pushes of one request': { pushes: [1, 1, 1] },
+    'a push of two and one of one': { pushes: [2, 1] },
+    'a push of one and one of two': { pushes: [1, 2] },
+    'answers that come later, one by one': { pushes: [2, 1], answers: 1 },
+    'answers that come later, in pairs': { pushes: [1, 1, 1], answers: 2 },
+    'answers that come later, all together': { pushes: [1, 2], answers: 3 },
+    'a frontend that asks for two responses at once': { pushes: [1, 1, 1], answers: 1, holdOff: 2 },
+    'a frontend that asks for three responses at once': { pushes: [2, 1], holdOff: 3 },
   };
-  #running: End = 'front';
-  #nested = false;
-  #flaw: Flaw;
-  accesses = 0;
-  done = 0;
-
-  constructor(Front: Front, Back: Back, { pushes, answers }: Scenario, preempt: ReadonlySet<number>) {
-    this.#preempt = preempt;
-    const first = 0xfffffffe;
-    const onError = (error: unknown): void => {
-      this.#flaw ??= String(error);
-    };
-    const requests = new Requests(new Front(this.#words, format, { first }), {
-      notify: () => this.#notify('front'),
-      onError,
+  for (const [name, scenario] of Object.entries(scenarios)) {
+    it(`lose and garble nothing and notify only when asked: ${name}`, function () {
+      const tally = explore(real, [scenario], manners);
+      expect(tally.schedules).to.be.greaterThan(500);
+      expect(tally.right).to.equal(tally.schedules);
+      entitle(this.test, tally);
     });
-    const options: ResponsesOptions<typeof format.request, typeof format.response, 'id'> = {
-      notify: () => this.#notify('back'),
-      onError,
-      refuse: onError,
-    };
-    const responses = new Responses(new Back(this.#words, format), options);
-    const kept: number[] = [];
-    const slots =
-      answers === undefined
-        ? responses.serve((request, response) => {
-            response.value = request.value + 1;
-          })
-        : responses.drain((all) => {
-            while (all.take() !== undefined) kept.push(all.keep());
-          });
-    let sent = 0;
-    const send = (): void => {
-      const value = sent++;
-      requests.submit(
-        (slot) => slot.set({ value }),
-        (response) => {
-          if (slots === undefined && response.value !== value + 1)
-            this.#flaw ??= `${value} was answered ${response.value}`;
-          this.done++;
-        },
-      );
-    };
-    const left = { pushes: [...pushes], answers: [...(answers ?? [])] };
-    this.#step = {
-      front: () => {
-        const count = left.pushes.shift() ?? 0;
-        for (let i = 0; i < count; i++) send();
-        if (count > 0) requests.push();
-        return count > 0;
-      },
-      back: () => {
-        const tickets = kept.splice(0, kept.length === 0 ? 0 : (left.answers.shift() ?? 1));
-        for (const ticket of tickets) slots?.respond(ticket);
-        if (tickets.length > 0) slots?.push();
-        return tickets.length > 0;
-      },
-    };
-    this.#upcall = { front: () => requests.upcall(), back: () => responses.upcall() };
   }
+});
 
-  /** Runs until neither end has anything to do. */
-  play(): Flaw {
-    const { load, store } = Atomics;
-    Object.assign(Atomics, {
-      load: (words: Int32Array, index: number): number => {
-        this.#access();
-        const value = load(words, index);
-        this.#loaded(index, value);
-        return value;
-      },
-      store: (words: Int32Array, index: number, value: number): number => {
-        this.#access();
-        this.#stored(index, load(words, index), value);
-        return store(words, index, value);
-      },
-    });
-    try {
-      for (let busy = true, turns = 0; busy; turns++) {
-        if (turns > 100) return 'the ends never rest';
-        const front = this.#turn('front');
-        busy = this.#turn('back') || front;
-      }
-    } catch (error) {
-      return String(error);
-    } finally {
-      Object.assign(Atomics, { load, store });
-    }
-    if (this.done !== 3) return `${3 - this.done} requests hang`;
-    return this.#flaw;
-  }
-
-  /** One step of its own, and its upcall if an event is pending. Whether there was anything to do. */
-  #turn(end: End): boolean {
-    const before = this.#running;
-    this.#running = end;
-    const acted = this.#step[end]();
-    const pending = this.#pending[end];
-    while (this.#pending[end]) {
-      this.#pending[end] = false;
-      this.#upcall[end]();
-    }
-    this.#settle(end);
-    this.#running = before;
-    return acted || pending;
-  }
-
-  /** Every access to a shared index is a place where the other end can come in between. */
-  #access(): void {
-    if (this.#nested) return;
-    this.accesses++;
-    if (!this.#preempt.has(this.accesses)) return;
-    this.#nested = true;
-    this.#turn(other[this.#running]);
-    this.#nested = false;
-  }
-
-  #stored(index: number, old: number, now: number): void {
-    const mine = this.#running === 'front' ? sring.reqProd : sring.rspProd;
-    this.#settle(this.#running);
-    if (index === mine) this.#pushed[this.#running] = { old, now, asked: undefined };
-  }
-
-  #loaded(index: number, event: number): void {
-    const pushed = this.#pushed[this.#running];
-    const theirs = this.#running === 'front' ? sring.reqEvent : sring.rspEvent;
-    if (pushed === undefined || pushed.asked !== undefined || index !== theirs) {
-      this.#settle(this.#running);
-      return;
-    }
-    pushed.asked = false;
-    for (let i = pushed.old; i !== pushed.now; ) {
-      i = (i + 1) | 0;
-      if (i === event) pushed.asked = true;
-    }
-  }
-
-  #notify(end: End): void {
-    const pushed = this.#pushed[end];
-    if (pushed?.asked !== true) this.#flaw ??= `the ${end}end notified though nobody asked`;
-    this.#pushed[end] = undefined;
-    this.#pending[other[end]] = true;
-  }
-
-  #settle(end: End): void {
-    if (this.#pushed[end]?.asked === true) this.#flaw ??= `the ${end}end did not notify though it was asked to`;
-    this.#pushed[end] = undefined;
-  }
-}
-
-/** Runs every pair of preemption points of every scenario: how many runs there were, and the first flaw. */
-const explore = (Front: Front, Back: Back): { runs: number; flaw: Flaw } => {
-  let runs = 0;
-  for (const scenario of scenarios) {
-    for (let first = 0; ; first++) {
-      let reached = 0;
-      for (let second = first; second === first || second <= reached; second++) {
-        const run = new Run(Front, Back, scenario, new Set([first, second]));
-        const flaw = run.play();
-        runs++;
-        if (flaw !== undefined) return { runs, flaw: `${scenario.name}, preempted at ${first} and ${second}: ${flaw}` };
-        reached = run.accesses;
-      }
-      if (first > reached) break;
-    }
-  }
-  return { runs, flaw: undefined };
+/** What the text of a class refers to by name. */
+const scope = {
+  ...{ overflow, ringShape, sring, Disconnected, PeerFault, XenError, errno, isObservable, Subscription, RingSlots },
+  isPromise: () => false,
+  unserved: () => undefined,
 };
 
-/** The same class with one part of its text replaced. */
-const mutant = <C>(of: C, from: string | RegExp, to: string): C => {
-  const text = String(of);
-  const mutated = text.replace(from, to);
-  if (mutated === text) throw new Error(`there is no ${from} in ${text}`);
-  return new Function('overflow', 'ringShape', 'sring', `'use strict'; return ${mutated};`)(
-    overflow,
-    ringShape,
-    sring,
-  ) as C;
+type Replacement = readonly [from: RegExp, to: string];
+
+/** The same class with parts of its text replaced. */
+const mutant = <C extends object>(of: C, replacements: readonly Replacement[]): C => {
+  const text = replacements.reduce((before, [from, to]) => {
+    expect(before, 'a class without what is to be replaced').to.match(from);
+    return before.replace(from, to);
+  }, String(of));
+  return new Function(...Object.keys(scope), `'use strict'; return ${text};`)(...Object.values(scope)) as C;
 };
 
-describe('two ends that interrupt each other at any access to the shared indices', () => {
-  it('lose no request and no response, and notify exactly when asked', () => {
-    const { runs, flaw } = explore(FrontRing, BackRing);
-    expect(flaw ?? 'none').to.equal('none');
-    expect(runs).to.be.greaterThan(2000);
-  });
+describe('the schedules', () => {
+  const scenarios: readonly Scenario[] = [{ pushes: [1, 1, 1] }, { pushes: [2, 1] }, { pushes: [1, 1, 1], answers: 2 }];
+  const final = /Atomics\.store\(this\.#words, sring\.(\w+)Event, ([^;]+)\);\s*return ([^;]+);/;
+  const ahead = /\(([\w.#]+) \+ (?:this\.#holdOff|ahead)\) \| 0/;
+  const predicate = /return \(now - (Atomics\.load\(this\.#words, sring\.\w+\))\) >>> 0 < \(now - old\) >>> 0;/;
 
-  it('are the ends that the specs of the ring are about', () => {
-    const again = mutant(BackRing as Back, 'class BackRing', 'class  BackRing');
-    expect(explore(FrontRing, again).flaw ?? 'none').to.equal('none');
-    expect(format satisfies RingFormat).to.have.property('id', 'id');
-  });
+  /** What either end of a ring could get wrong, and what that must come to. */
+  const ofEitherEnd: Readonly<Record<string, readonly [Verdict, ...Replacement[]]>> = {
+    'does not look once more before it sleeps': [
+      'hangs',
+      [final, 'Atomics.store(this.#words, sring.$1Event, $2); return false;'],
+    ],
+    'looks once more before it asks to be woken': [
+      'hangs',
+      [final, 'const more = $3; Atomics.store(this.#words, sring.$1Event, $2); return more;'],
+    ],
+    'never asks to be woken': ['hangs', [final, 'return $3;']],
+    'asks for a message that it has had': ['hangs', [ahead, '$1']],
+    'asks for the message after the next': ['hangs', [ahead, '($1 + 2) | 0']],
+    'notifies at new - event <= new - old': ['shouts', [predicate, 'return (now - $1) >>> 0 <= (now - old) >>> 0;']],
+    'notifies at new - event > new - old': ['mutters', [predicate, 'return (now - $1) >>> 0 > (now - old) >>> 0;']],
+    'notifies at event = new only': ['hangs', [predicate, 'return now === $1;']],
+    'is silent in a push of two': [
+      'hangs',
+      [predicate, 'return (now - $1) >>> 0 < (now - old) >>> 0 && ((now - old) | 0) !== 2;'],
+    ],
+    'never notifies': ['hangs', [predicate, 'return $1 === undefined;']],
+    'always notifies': ['shouts', [predicate, 'return $1 !== undefined;']],
+    'compares the indices by size': [
+      'hangs',
+      [predicate, 'const event = $1 >>> 0; return event > old >>> 0 && event <= now >>> 0;'],
+    ],
+    'looks at the event before it publishes': [
+      'hangs',
+      [
+        /(Atomics\.store\(this\.#words, sring\.\w+Prod, now\));\s*return ([^;]+);/,
+        'const asked = $2; $1; return asked;',
+      ],
+    ],
+  };
+  const ofFrontRing: typeof ofEitherEnd = {
+    'publishes a request before it is written': [
+      'garbles',
+      [/slot\(id\) \{/, '$& Atomics.store(this.#words, sring.reqProd, (this.#reqProdPvt + 1) | 0);'],
+    ],
+    'publishes one request more than it put in': ['garbles', [/const now = this\.#reqProdPvt/, '$& + 1']],
+  };
+  const ofBackRing: typeof ofEitherEnd = {
+    'publishes an answer before it is written': [
+      'garbles',
+      [/\bput\(exchange\) \{/, '$& Atomics.store(this.#words, sring.rspProd, (this.#rspProdPvt + 1) | 0);'],
+      [/const later = handler/, 'Atomics.store(words, sring.rspProd, (prod + 1) | 0); $&'],
+    ],
+  };
+  const ofRequests: typeof ofEitherEnd = {
+    'sleeps without the final check': [
+      'hangs',
+      [/if \(count === 0 && !this\.#ring\.finalCheck\(\)\)/, 'if (count === 0)'],
+    ],
+  };
+  const ofResponses: typeof ofEitherEnd = {
+    'sleeps without the final check': [
+      'hangs',
+      [/if \(count === left && !ring\.finalCheck\(left\)\)/, 'if (count === left)'],
+    ],
+    'publishes its answers at the next upcall': [
+      'hangs',
+      [/(while \(!this\.#closed\) \{)([^}]*)this\.push\(\);/, 'this.push(); $1$2'],
+    ],
+  };
 
-  const ends = { FrontRing: FrontRing as Front, BackRing: BackRing as Back } as const;
-  /** The event index that tells each end whether to notify. */
-  const asks = { FrontRing: 'reqEvent', BackRing: 'rspEvent' } as const;
-  const mutations: readonly (readonly [string, string | RegExp, string])[] = [
-    [
-      'without the final look',
-      /return Atomics\.load\(this\.#words, sring\.(req|rsp)Prod\) !== [^;]+;/,
-      'return false;',
-    ],
-    [
-      'that looks before it asks',
-      /Atomics\.store\(this\.#words, sring\.(req|rsp)Event, ([^;]+)\);\s*return ([^;]+);/,
-      'const more = $3; Atomics.store(this.#words, sring.$1Event, $2); return more;',
-    ],
-    ['that never asks', /Atomics\.store\(this\.#words, sring\.(req|rsp)Event, \((seen|this)[^;]+;/, ''],
-    ['that asks for a message it has', /\((seen|this\.#rspCons) \+ (this\.#holdOff|ahead)\)/, '$1'],
-    [
-      'that asks for the message after the next',
-      /\((seen|this\.#rspCons) \+ (this\.#holdOff|ahead)\)/,
-      '($1 + $2 + 1)',
-    ],
-    ['that notifies with <= for <', '>>> 0 < (now - old) >>> 0', '>>> 0 <= (now - old) >>> 0'],
-    ['that counts one too few when it notifies', '>>> 0 < (now - old) >>> 0', '>>> 0 < (now - old - 1) >>> 0'],
-    ['that compares the event one off', '(now - Atomics.load', '(now - 1 - Atomics.load'],
-    ['that compares the event one off the other way', '(now - Atomics.load', '(now + 1 - Atomics.load'],
-    [
-      'that never notifies',
-      /return \(now - Atomics\.load[^;]+;/,
-      'Atomics.load(this.#words, sring.EVENT); return false;',
-    ],
-    [
-      'that always notifies',
-      /return \(now - Atomics\.load[^;]+;/,
-      'Atomics.load(this.#words, sring.EVENT); return true;',
-    ],
-    [
-      'that looks at the event before it publishes',
-      /(Atomics\.store\(this\.#words, sring\.\w+, now\);)\s*return ([^;]+);/,
-      'const ask = $2; $1 return ask;',
-    ],
-  ];
-
-  for (const name of ['FrontRing', 'BackRing'] as const) {
-    for (const [what, from, to] of mutations) {
-      it(`would be caught with a ${name} ${what}`, () => {
-        const text = to.replace('EVENT', asks[name]);
-        const { flaw } =
-          name === 'FrontRing'
-            ? explore(mutant(ends.FrontRing, from, text), BackRing)
-            : explore(FrontRing, mutant(ends.BackRing, from, text));
-        expect(flaw).to.be.a('string');
+  const mutants: Readonly<Record<keyof Classes, typeof ofEitherEnd>> = {
+    FrontRing: { ...ofEitherEnd, ...ofFrontRing },
+    BackRing: { ...ofEitherEnd, ...ofBackRing },
+    Requests: ofRequests,
+    Responses: ofResponses,
+  };
+  for (const [name, mistakes] of Object.entries(mutants) as [keyof Classes, typeof ofEitherEnd][]) {
+    for (const [mistake, [verdict, ...replacements]] of Object.entries(mistakes)) {
+      it(`catch a ${name} that ${mistake}`, function () {
+        const tally = explore({ ...real, [name]: mutant(real[name], replacements) }, scenarios, briefly);
+        expect(tally[verdict], JSON.stringify(tally)).to.be.greaterThan(0);
+        entitle(this.test, tally);
       });
     }
+  }
+});
+
+describe('a peer that changes its index between an end’s accesses to it', () => {
+  const FIRST = 0xfffffffe;
+  const words = new Int32Array(new SharedArrayBuffer(4 * sring.entries + 4 * 8));
+  const ends = {
+    /** Two requests are published, and the backend has taken none of them. */
+    BackRing: ({ BackRing, FrontRing }: Pick<Classes, 'BackRing' | 'FrontRing'>) => {
+      const front = new FrontRing(words, format, { first: FIRST });
+      const back = new BackRing(words, format);
+      for (const value of [1, 2]) {
+        front.slot(value).set({ value });
+        front.put();
+      }
+      front.push();
+      return { unconsumed: () => back.unconsumed(), prod: sring.reqProd, beyond: 3 };
+    },
+    /** Two requests are published and answered, and the frontend has taken neither answer. */
+    FrontRing: ({ BackRing, FrontRing }: Pick<Classes, 'BackRing' | 'FrontRing'>) => {
+      const front = new FrontRing(words, format, { first: FIRST });
+      const back = new BackRing(words, format);
+      for (const value of [1, 2]) {
+        front.slot(value).set({ value });
+        front.put();
+      }
+      front.push();
+      back.serve(back.unconsumed(), () => undefined);
+      back.push();
+      return { unconsumed: () => front.unconsumed(), prod: sring.rspProd, beyond: 1 };
+    },
+  } as const;
+
+  /** What an end says when its peer writes a producer index that cannot be at each point of its look, and after it. */
+  const looks = (
+    name: keyof typeof ends,
+    classes: Classes,
+  ): { readonly believed: number; readonly unnoticed: number } => {
+    const seen = { believed: 0, unnoticed: 0 };
+    const { beyond } = ends[name](classes);
+    for (const ahead of [beyond, beyond + 1, 2 ** 31 - 2, 2 ** 31, 2 ** 32 - 3]) {
+      for (let points = 1, point = 0; point < points; point++) {
+        const { unconsumed, prod } = ends[name](classes);
+        let at = 0;
+        const write = (): void => {
+          if (at++ === point) words[prod] = FIRST + 2 + ahead;
+        };
+        try {
+          if (hookAtomics({ before: write, after: write }, unconsumed) !== 2) seen.believed++;
+        } catch (error) {
+          expect(error).to.be.instanceOf(PeerFault);
+        }
+        points = at;
+        try {
+          unconsumed();
+          seen.unnoticed++;
+        } catch (error) {
+          expect(error).to.be.instanceOf(PeerFault);
+        }
+      }
+    }
+    return seen;
+  };
+
+  const blind: Replacement = [/if \(count > limit\)\s*throw [^;]+;/, ''];
+  const twice: Replacement = [/return count;/, 'return (Atomics.load(this.#words, PROD) - CONS) >>> 0;'];
+  const indices = {
+    BackRing: ['sring.reqProd', 'this.#reqCons'],
+    FrontRing: ['sring.rspProd', 'this.#rspCons'],
+  } as const;
+
+  for (const name of ['FrontRing', 'BackRing'] as const) {
+    const [prod, cons] = indices[name];
+    const changed = (...replacement: Replacement): Classes => ({ ...real, [name]: mutant(real[name], [replacement]) });
+
+    it(`is at fault, and ${name} takes no more than there is (XSA-155)`, () => {
+      expect(looks(name, real)).to.eql({ believed: 0, unnoticed: 0 });
+    });
+
+    it(`would be believed by a ${name} that reads the index twice`, () => {
+      const [from, to] = twice;
+      expect(looks(name, changed(from, to.replace('PROD', prod).replace('CONS', cons))).believed).to.be.greaterThan(0);
+    });
+
+    it(`would be believed by a ${name} without the overflow check`, () => {
+      const { believed, unnoticed } = looks(name, changed(...blind));
+      expect([believed, unnoticed].every((count) => count > 0)).to.equal(true);
+    });
   }
 });
