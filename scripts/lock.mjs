@@ -41,26 +41,32 @@ const holderOf = (dir) => {
 
 const isStale = (dir) => {
   const holder = holderOf(dir);
-  if (holder === undefined) return age(dir) > STALE_MS;
+  if (holder === undefined) return false; // it is being let go
   return (holder.host === hostname() && !alive(holder.pid)) || age(owner(dir)) > STALE_MS;
 };
 
-/** Whole or not at all, so that nobody reads half a name. */
-const writeOwner = (dir) => {
-  const draft = join(dir, `owner-${process.pid}`);
-  writeFileSync(draft, JSON.stringify({ pid: process.pid, host: hostname() }));
-  renameSync(draft, owner(dir));
-};
+const writeOwner = (path) => writeFileSync(path, JSON.stringify({ pid: process.pid, host: hostname() }));
 
+/** The directory appears with its owner's name in it, or not at all. */
 const create = (dir) => {
+  const draft = `${dir}-${process.pid}`;
+  mkdirSync(draft, { recursive: true });
+  writeOwner(owner(draft));
   try {
-    mkdirSync(dir);
+    renameSync(draft, dir);
+    return true;
   } catch (error) {
-    if (error.code === 'EEXIST') return false;
+    rmSync(draft, { recursive: true });
+    if (error.code === 'ENOTEMPTY' || error.code === 'EEXIST') return false;
     throw error;
   }
-  writeOwner(dir);
-  return true;
+};
+
+/** Renamed first: what is removed bit by bit could be another's by the last bit. */
+const release = (dir) => {
+  const mine = `${dir}-${process.pid}`;
+  renameSync(dir, mine);
+  rmSync(mine, { recursive: true });
 };
 
 /**
@@ -77,7 +83,10 @@ const takeOver = (dir) => {
     throw error;
   }
   const taken = isStale(dir);
-  if (taken) writeOwner(dir);
+  if (taken) {
+    writeOwner(`${claim}/owner`);
+    renameSync(`${claim}/owner`, owner(dir));
+  }
   unlessMissing(() => rmdirSync(claim));
   return taken;
 };
@@ -101,6 +110,6 @@ export const exclusively = async (dir, waiting, work) => {
     return await work();
   } finally {
     clearInterval(heartbeat);
-    rmSync(dir, { recursive: true, force: true });
+    release(dir);
   }
 };

@@ -3,7 +3,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
 import { violations } from './support/layering.js';
-import { projectRoot, type Source, sourcesOf } from './support/sources.js';
+import { type Source, sourcesOf } from './support/sources.js';
+import { projectRoot } from './support/typescript.js';
 
 describe('the layers', () => {
   it('import only what lies below them', () => {
@@ -58,6 +59,8 @@ describe('the rules on layers', () => {
     });
     const letters = [...'bcdefghi'].map((letter) => `core/abi/${letter}.ts`);
     expect(source?.imports).to.have.members([...letters, 'node:fs', 'rxjs']);
+    const types = ['core/abi/d.ts', 'core/abi/f.ts', 'core/abi/h.ts'];
+    expect(source?.loads).to.have.members(source?.imports.filter((path) => !types.includes(path)) ?? []);
   });
 
   it('know the package under its own name', () => {
@@ -125,14 +128,26 @@ describe('the rules on layers', () => {
     expect(judged({ 'utils/a.ts': '' })).to.deep.equal(['utils/a.ts is in no layer']);
   });
 
-  it('refuse a circle of files, of types too, where state and bytes lie', () => {
+  it('refuse a circle of files where bytes and state lie', () => {
     expect(
       judged({
         'core/abi/a.ts': "import './b.js';",
-        'core/abi/b.ts': "import type { C } from './c.js';",
-        'core/abi/c.ts': "import './a.js';",
+        'core/abi/b.ts': "export { c } from './c.js';",
+        'core/abi/c.ts': "import { type A, a } from './a.js';",
       }),
-    ).to.deep.equal(['core/abi/a.ts → core/abi/b.ts → core/abi/c.ts → core/abi/a.ts is a circle']);
+    ).to.deep.equal([
+      'core/abi/b.ts exports what is another file’s',
+      'core/abi/a.ts → core/abi/b.ts → core/abi/c.ts → core/abi/a.ts is a circle',
+    ]);
+  });
+
+  it('let types be recursive over files', () => {
+    expect(
+      judged({
+        'core/abi/a.ts': "import './b.js';",
+        'core/abi/b.ts': "import type { A } from './a.js'; export type B = import('./a.js').B;",
+      }),
+    ).to.deep.equal([]);
   });
 
   it('refuse a default export but in a domain module and in examples/', () => {

@@ -84,10 +84,15 @@ export class Doorbell {
     if (slot >= 0) Atomics.store(this.#words, this.#memory.control(slot) + control.state, running);
   }
 
-  /** Sleeps, after {@link rest} as blocked, until a kick since `wakes` was read, or for `ms` milliseconds. */
-  wait(domid: Domid, wakes: number, ms?: number): void {
+  /**
+   * Sleeps, after {@link rest} as blocked, until a kick since `wakes` was read (`ok`; `not-equal` if it came before this call), or
+   * for `ms` milliseconds.
+   */
+  wait(domid: Domid, wakes: number, ms?: number): 'ok' | 'not-equal' | 'timed-out' {
     const slot = this.#memory.slotOf(domid);
-    if (slot >= 0) Atomics.wait(this.#words, this.#memory.control(slot) + control.wake, wakes, ms);
+    if (slot < 0) return 'not-equal';
+    const woken = Atomics.wait(this.#words, this.#memory.control(slot) + control.wake, wakes, ms);
     this.wake(domid);
+    return woken;
   }
 }

@@ -94,6 +94,7 @@ export class Ports {
   init(slot: number): boolean {
     if (!this.#grow(slot)) return false;
     this.set(slot, 0, portState.reserved);
+    this.#words[this.#memory.control(slot) + control.freePortHint] = 1;
     return true;
   }
 

@@ -1,7 +1,13 @@
 import { array, grantRef, i16, overlay, padding, struct, u8, u16, u32 } from '../../core/index.js';
 
 /** One slot of a packet to send (netif.h `netif_tx_request`). */
-export const netifTxRequest = struct('netif_tx_request', { gref: grantRef, offset: u16, flags: u16, id: u16, size: u16 });
+export const netifTxRequest = struct('netif_tx_request', {
+  gref: grantRef,
+  offset: u16,
+  flags: u16,
+  id: u16,
+  size: u16,
+});
 /** netif.h `netif_tx_response`. */
 export const netifTxResponse = struct('netif_tx_response', { id: u16, status: i16 });
 /** A buffer to receive into (netif.h `netif_rx_request`). */

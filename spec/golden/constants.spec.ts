@@ -3,13 +3,18 @@ import { errno, errnoName } from '../../core/abi/errno.js';
 import { gntst, gntstName } from '../../core/abi/gntst.js';
 import { abis } from '../../core/abi/layout.js';
 import { DOMID_FIRST_RESERVED, DOMID_SELF, PAGE_SIZE } from '../../core/abi/units.js';
+import { xenbusState } from '../../core/xenbus/states.js';
 import {
   BLKIF_MAX_INDIRECT_PAGES_PER_REQUEST,
   BLKIF_MAX_SEGMENTS_PER_REQUEST,
   blkifOp,
   blkifRsp,
 } from '../../drivers/blk/wire.js';
-import { type CConstant, golden } from './golden.js';
+import { ABS_PATH_MAX, REL_PATH_MAX } from '../../xenstore/paths.js';
+import { connectionState, ringError, ringPage, serverFeature } from '../../xenstore/ring-page.js';
+import { PAYLOAD_MAX, xs, xsErrors } from '../../xenstore/wire.js';
+import { type CConstant, golden, headers } from './golden.js';
+import { newerConstants } from './newer.js';
 
 const c = golden.constants;
 
@@ -21,7 +26,7 @@ const without = (prefix: string): Record<string, CConstant> =>
       .map(([name, value]) => [name.slice(prefix.length), value]),
   );
 
-describe(`the constants of Xen ${golden.xen}`, () => {
+describe(`the constants of ${headers}`, () => {
   it('errno.h: errno has every number that Xen shows to guests, under its first name', () => {
     const aliases = ['XEN_EWOULDBLOCK', 'XEN_EDEADLOCK'];
     const numbers = Object.entries(c).filter(([name]) => /^XEN_E[A-Z0-9]+$/.test(name) && !aliases.includes(name));
@@ -62,5 +67,46 @@ describe(`the constants of Xen ${golden.xen}`, () => {
 
   it('protocols.h: the ABIs that the key `protocol` may name', () => {
     expect([...abis]).to.have.members(Object.values(without('XEN_IO_PROTO_ABI_')));
+  });
+
+  it('xenbus.h: xenbusState has every state', () => {
+    expect(xenbusState).to.eql(without('XenbusState'));
+  });
+
+  it('xs_wire.h: xs has every type of message, the newer ones and the removed one included', () => {
+    const { INVALID: _, WATCH_PATH: __, WATCH_TOKEN: ___, ...types } = without('XS_');
+    const newer = Object.entries(newerConstants).filter(([name]) => name.startsWith('XS_'));
+    expect(xs).to.eql({
+      ...types,
+      ...Object.fromEntries(newer.map(([name, { value }]) => [name.slice('XS_'.length), value])),
+    });
+  });
+
+  it('xs_wire.h: xsErrors has every error that has a name on the wire, in order', () => {
+    expect(xsErrors).to.eql(
+      Object.entries(c).flatMap(([name, value]) => (name.startsWith('xsd_errors[') ? [value] : [])),
+    );
+  });
+
+  it('xs_wire.h: the limits and the words of the ring page', () => {
+    expect({ PAYLOAD_MAX, ABS_PATH_MAX, REL_PATH_MAX }).to.eql({
+      PAYLOAD_MAX: c.XENSTORE_PAYLOAD_MAX,
+      ABS_PATH_MAX: c.XENSTORE_ABS_PATH_MAX,
+      REL_PATH_MAX: c.XENSTORE_REL_PATH_MAX,
+    });
+    expect([ringPage.req.size, ringPage.rsp.size]).to.eql([c.XENSTORE_RING_SIZE, c.XENSTORE_RING_SIZE]);
+    expect(serverFeature).to.eql({
+      reconnection: c.XENSTORE_SERVER_FEATURE_RECONNECTION,
+      error: c.XENSTORE_SERVER_FEATURE_ERROR,
+      watchDepth: newerConstants.XENSTORE_SERVER_FEATURE_WATCHDEPTH.value,
+      domidAny: newerConstants.XENSTORE_SERVER_FEATURE_DOMID_ANY.value,
+    });
+    expect(connectionState).to.eql({ connected: c.XENSTORE_CONNECTED, reconnect: c.XENSTORE_RECONNECT });
+    expect(ringError).to.eql({
+      none: c.XENSTORE_ERROR_NONE,
+      communication: c.XENSTORE_ERROR_COMM,
+      ringIndex: c.XENSTORE_ERROR_RINGIDX,
+      protocol: c.XENSTORE_ERROR_PROTO,
+    });
   });
 });

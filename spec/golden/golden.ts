@@ -17,7 +17,7 @@ export type CConstant = number | string | Readonly<Record<AbiName, number>>;
 
 /** What layouts.c prints, for both ABIs. */
 export interface Golden extends Readonly<Record<AbiName, Readonly<Record<string, CLayout>>>> {
-  /** The version of the headers. */
+  /** The headers' version, as their package has it. */
   readonly xen: string;
   readonly constants: Readonly<Record<string, CConstant>>;
 }
@@ -25,5 +25,8 @@ export interface Golden extends Readonly<Record<AbiName, Readonly<Record<string,
 /** The repository's root, seen from the compiled spec. */
 export const root = new URL('../../../', import.meta.url);
 
-/** What the C program printed over the headers of Xen 4.17 (spec/golden/layouts.json). */
+/** What the C program printed over Xen's public headers (spec/golden/layouts.json). */
 export const golden = JSON.parse(readFileSync(new URL('spec/golden/layouts.json', root), 'utf8')) as Golden;
+
+/** The headers behind it, for the titles of specs: `Xen 4.17.7`. */
+export const headers = `Xen ${golden.xen.split('+')[0]}`;

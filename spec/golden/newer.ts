@@ -33,10 +33,11 @@ export const newerLayouts = {
   },
 } as const satisfies Readonly<Record<string, Newer>>;
 
-/** Constants that are newer than the headers behind layouts.json, by hand. */
+/** Constants that are newer than the headers behind layouts.json, or gone from them, by hand. */
 export const newerConstants = {
   XENCONSOLE_CONNECTED: { value: 0, source: 'io/console.h of Xen 4.21: what a zeroed page says' },
   XENCONSOLE_DISCONNECTED: { value: 1, source: 'io/console.h of Xen 4.21' },
+  XS_RESTRICT: { value: 20, source: 'an older io/xs_wire.h; since removed, its number never used again' },
   XS_GET_FEATURE: { value: 23, source: 'io/xs_wire.h of xen.git c447b7308b' },
   XS_SET_FEATURE: { value: 24, source: 'io/xs_wire.h of xen.git c447b7308b' },
   XS_GET_QUOTA: { value: 25, source: 'io/xs_wire.h of xen.git c447b7308b' },

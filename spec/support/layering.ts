@@ -86,15 +86,15 @@ const wrongExports = ({ path, hasDefaultExport, reExports }: Source): readonly s
   ...(reExports && !/(^|\/)index\.ts$/.test(path) ? [`${path} exports what is another file’s`] : []),
 ];
 
-/** Files that import each other in a circle, each circle once. */
+/** Files that load each other in a circle, each circle once; types may, since some are recursive. */
 const circlesOf = (sources: readonly Source[]): readonly string[] => {
-  const imports = new Map(sources.map((source) => [source.path, source.imports]));
+  const loads = new Map(sources.map((source) => [source.path, source.loads]));
   const circles: string[] = [];
   const done = new Set<string>();
   const visit = (path: string, trail: readonly string[]): void => {
     if (trail.includes(path)) circles.push([...trail.slice(trail.indexOf(path)), path].join(' → '));
-    else if (imports.has(path) && !done.has(path)) {
-      for (const next of imports.get(path) ?? []) visit(next, [...trail, path]);
+    else if (loads.has(path) && !done.has(path)) {
+      for (const next of loads.get(path) ?? []) visit(next, [...trail, path]);
       done.add(path);
     }
   };

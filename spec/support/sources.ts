@@ -1,16 +1,18 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
-import { type SourceFile, type Statement, SyntaxKind } from 'typescript/unstable/ast';
+import { type Node, type SourceFile, type Statement, SyntaxKind } from 'typescript/unstable/ast';
 import {
   isClassDeclaration,
   isExportAssignment,
   isExportDeclaration,
   isFunctionDeclaration,
   isIdentifier,
+  isImportDeclaration,
+  isLiteralTypeNode,
   isNamedExports,
   isStringLiteral,
 } from 'typescript/unstable/ast/is';
-import { API } from 'typescript/unstable/sync';
+import { withProject } from './typescript.js';
 
 /** What the rules on layers need to know of a source file. */
 export interface Source {
@@ -21,13 +23,12 @@ export interface Source {
    * written (`rxjs`, `node:fs`).
    */
   readonly imports: readonly string[];
+  /** Those of `imports` that are there when the program runs: `import type` and what is like it leaves nothing behind. */
+  readonly loads: readonly string[];
   readonly hasDefaultExport: boolean;
   /** Whether it exports anything straight from another module (`export … from`). */
   readonly reExports: boolean;
 }
-
-/** The folder of the nearest package.json above this module, which is the project's. */
-export const projectRoot: string = dirname(new URL(import.meta.resolve('splitring/package.json')).pathname);
 
 const exportsDefault = (statement: Statement): boolean => {
   if (isClassDeclaration(statement) || isFunctionDeclaration(statement)) {
@@ -42,15 +43,22 @@ const exportsDefault = (statement: Statement): boolean => {
   );
 };
 
+/** Whether the compiler takes out the statement, or the type, in which a module is named. */
+const isOfTypes = ({ parent }: Node): boolean => {
+  if (isImportDeclaration(parent)) return parent.importClause?.phaseModifier === SyntaxKind.TypeKeyword;
+  return isExportDeclaration(parent) ? parent.isTypeOnly : isLiteralTypeNode(parent);
+};
+
 const asSource = (root: string, path: string, file: SourceFile, self: ReadonlyMap<string, string>): Source => {
-  const specifiers = file.imports.flatMap((node) => (isStringLiteral(node) ? [node.text] : []));
-  const resolved = specifiers.map((specifier) => {
+  const resolved = (specifier: string): string => {
     if (!specifier.startsWith('.')) return self.get(specifier) ?? specifier;
     return relative(root, join(root, dirname(path), specifier)).replace(/\.js$/, '.ts');
-  });
+  };
+  const modules = file.imports.filter(isStringLiteral);
   return {
     path,
-    imports: [...new Set(resolved)],
+    imports: [...new Set(modules.map(({ text }) => resolved(text)))],
+    loads: [...new Set(modules.filter((node) => !isOfTypes(node)).map(({ text }) => resolved(text)))],
     hasDefaultExport: file.statements.some(exportsDefault),
     reExports: file.statements.some((s) => isExportDeclaration(s) && s.moduleSpecifier !== undefined),
   };
@@ -77,17 +85,11 @@ const ownEntries = (root: string): ReadonlyMap<string, string> => {
 
 /** The sources that the tsconfig.json in `root` names, as TypeScript's own parser reads them. */
 export const sourcesOf = (root: string): readonly Source[] => {
-  const api = new API({ cwd: root });
-  try {
-    const config = join(root, 'tsconfig.json');
-    const project = api.updateSnapshot({ openProjects: [config] }).getProject(config);
-    if (project === undefined) throw new Error(`TypeScript finds no project in ${root}`);
-    const self = ownEntries(root);
-    return project.rootFiles.flatMap((name) => {
-      const file = project.program.getSourceFile(name);
+  const self = ownEntries(root);
+  return withProject(join(root, 'tsconfig.json'), ({ program, rootFiles }) =>
+    rootFiles.flatMap((name) => {
+      const file = program.getSourceFile(name);
       return file === undefined ? [] : [asSource(root, relative(root, name), file, self)];
-    });
-  } finally {
-    api.close();
-  }
+    }),
+  );
 };

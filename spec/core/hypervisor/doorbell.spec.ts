@@ -1,0 +1,68 @@
+import { expect } from 'chai';
+import type { Domid, Port } from '../../../core/abi/units.js';
+import { blocked, parked } from '../../../core/hypervisor/doorbell.js';
+import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { connect, deliver, dom1, dom2, machine, nobody } from './machine.js';
+
+describe('the doorbell', () => {
+  let hypervisor: Hypervisor;
+  let rung: Domid[];
+  let one: Port;
+
+  beforeEach(() => {
+    ({ hypervisor, rung } = machine());
+    [one] = connect(hypervisor, dom1, dom2);
+  });
+
+  it('rings for a parked domain, once, and never for a running one', () => {
+    hypervisor.eventChannels.send(dom1, one);
+    expect(rung).to.deep.equal([]);
+    deliver(hypervisor, dom2);
+    expect(hypervisor.doorbell.rest(dom2, parked)).to.equal(true);
+    hypervisor.eventChannels.send(dom1, one);
+    hypervisor.eventChannels.send(dom1, one);
+    expect(rung).to.deep.equal([dom2]);
+  });
+
+  it('lets no domain rest that has an upcall', () => {
+    hypervisor.eventChannels.send(dom1, one);
+    expect(hypervisor.doorbell.rest(dom2, parked)).to.equal(false);
+    deliver(hypervisor, dom2);
+    hypervisor.eventChannels.send(dom1, one);
+    expect(rung).to.deep.equal([]);
+  });
+
+  it('lets a domain rest that has masked its upcalls', () => {
+    hypervisor.eventChannels.send(dom1, one);
+    hypervisor.memory.bytes[hypervisor.sharedInfo.at(hypervisor.memory.slotOf(dom2)) * 4 + 1] = 1;
+    expect(hypervisor.doorbell.rest(dom2, parked)).to.equal(true);
+  });
+
+  it('does not sleep when a kick came after the count was read', () => {
+    const wakes = hypervisor.doorbell.wakes(dom2);
+    hypervisor.eventChannels.send(dom1, one);
+    deliver(hypervisor, dom2);
+    expect(hypervisor.doorbell.rest(dom2, blocked)).to.equal(true);
+    expect(hypervisor.doorbell.wait(dom2, wakes, 10_000)).to.equal('not-equal');
+    expect(rung).to.deep.equal([]);
+  });
+
+  it('keeps its state and its counter on 128-byte lines of their own (performance §3)', () => {
+    const at = hypervisor.memory.control(hypervisor.memory.slotOf(dom2));
+    const before = hypervisor.memory.words.slice(at, at + 96);
+    hypervisor.doorbell.rest(dom2, blocked);
+    hypervisor.eventChannels.send(dom1, one);
+    const changed = [...before.keys()].filter((i) => before[i] !== hypervisor.memory.words[at + i]);
+    expect(changed).to.deep.equal([32]);
+    hypervisor.doorbell.rest(dom2, blocked);
+    deliver(hypervisor, dom2);
+    expect((at * 4) % 128).to.equal(0);
+  });
+
+  it('has nothing to do for a domain that does not exist', () => {
+    expect(hypervisor.doorbell.hasUpcall(nobody)).to.equal(false);
+    expect(hypervisor.doorbell.wakes(nobody)).to.equal(0);
+    expect(hypervisor.doorbell.rest(nobody, parked)).to.equal(true);
+    expect(hypervisor.doorbell.wait(nobody, 0)).to.equal('not-equal');
+  });
+});
