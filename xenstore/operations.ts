@@ -1,12 +1,12 @@
 import { XenError } from '../core/errors.js';
 import type { Connection } from './connection.js';
+import type { StoreNode } from './node.js';
 import { canonicalPath, domainPath, type NodePath, parentPath, ROOT } from './paths.js';
 import { fromStrings, join, oneString, strings } from './payload.js';
 import { formatPermission, parsePermission, right } from './permissions.js';
 import { serverFeature } from './ring-page.js';
 import type { Store } from './store.js';
 import type { Transaction } from './transaction.js';
-import type { StoreNode } from './tree.js';
 import { PAYLOAD_MAX, type XsMessage, type XsName } from './wire.js';
 
 /** One request while it is served. */

@@ -1,10 +1,11 @@
 import type { Domid } from '../core/abi/units.js';
 import type { Connection } from './connection.js';
 import { type DomainInfo, Domains, Generations } from './domains.js';
+import type { StoreNode } from './node.js';
 import { type NodePath, parentPath } from './paths.js';
 import { right, rightsFor, type StoredPermission } from './permissions.js';
 import type { Transaction } from './transaction.js';
-import { type StoreNode, special, Tree } from './tree.js';
+import { special, Tree } from './tree.js';
 import { type Match, matches } from './watches.js';
 
 /** The store's state: its nodes, the domains that it knows, and who is connected. */

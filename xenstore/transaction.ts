@@ -1,6 +1,6 @@
 import { XenError } from '../core/errors.js';
+import type { StoreNode } from './node.js';
 import type { NodePath } from './paths.js';
-import type { StoreNode } from './tree.js';
 import type { Match } from './watches.js';
 
 /** A node as one transaction sees it, from its first access on. */

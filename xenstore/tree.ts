@@ -1,19 +1,10 @@
 import { XenError } from '../core/errors.js';
 import type { Domains, Generations } from './domains.js';
+import type { StoreNode } from './node.js';
 import { baseName, childPath, type NodePath, parentPath, ROOT } from './paths.js';
 import { type Caller, rightsFor, type StoredPermission } from './permissions.js';
 import type { Transaction } from './transaction.js';
 import type { Match } from './watches.js';
-
-/** One node; a change makes a new one. */
-export interface StoreNode {
-  /** The number of its last change, of its list of children too. */
-  readonly generation: number;
-  readonly permissions: readonly StoredPermission[];
-  readonly value: Uint8Array;
-  /** Its children's names, in the order of their creation. */
-  readonly children: readonly string[];
-}
 
 /** The special nodes, which only have permissions. */
 export const special = {
@@ -119,6 +110,7 @@ export class Tree {
   /**
    * Removes a node and all below it, the deepest first, at any depth without recursion (XSA-418).
    * @param removed told of each node when it is gone, while its parent is still there
+   * @throws XenError EIO when the transaction saw a list of children that is no longer true; its commit would fail anyway
    */
   remove(path: NodePath, removed: Removed, transaction?: Transaction): void {
     const holder = parentPath(path);
@@ -127,7 +119,8 @@ export class Tree {
     const open: { path: NodePath; node: StoreNode; next: number }[] = [];
     const enter = (at: NodePath): void => {
       const node = this.get(at, transaction);
-      if (node !== undefined) open.push({ path: at, node, next: 0 });
+      if (node === undefined) throw new XenError('EIO', `${at} is gone from under transaction ${transaction?.id}`);
+      open.push({ path: at, node, next: 0 });
     };
     enter(path);
     for (let top = open.at(-1); top !== undefined; top = open.at(-1)) {
@@ -140,6 +133,7 @@ export class Tree {
       }
     }
     const name = baseName(path);
+    if (!parent.children.includes(name)) throw new XenError('EIO', `${path} is new to transaction ${transaction?.id}`);
     this.put(holder, { ...parent, children: parent.children.filter((child) => child !== name) }, transaction);
   }
 

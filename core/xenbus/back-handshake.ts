@@ -51,6 +51,8 @@ export class BackHandshake extends Handshake<BackStep> {
   #life: Life | undefined;
   #begun = false;
   #destroyed = false;
+  /** The frontend's state when an offer failed: while it stands, another offer would fail alike, and at once. */
+  #refusedIn: XenbusState | undefined;
 
   constructor(
     environment: HandshakeEnvironment,
@@ -81,14 +83,21 @@ export class BackHandshake extends Handshake<BackStep> {
       await this.#publishAgain(this.#life);
       return undefined;
     }
+    if (other !== this.#refusedIn) this.#refusedIn = undefined;
+    else if (own === 'Closed') return undefined;
     return backendTable[own][other];
   }
 
-  protected override async take(step: BackStep, own: XenbusState): Promise<boolean> {
+  protected override async take(step: BackStep, own: XenbusState, other: XenbusState): Promise<boolean> {
     switch (step) {
       case 'offer':
         this.#release();
-        return this.#offer(own);
+        try {
+          return await this.#offer(own);
+        } catch (error) {
+          this.#refusedIn = other;
+          throw error;
+        }
       case 'connect':
         return this.#connect();
       case 'stay':

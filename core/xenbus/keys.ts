@@ -36,7 +36,7 @@ const make = <T>(
 
 /** A decimal number from `min` (0) to `max` (2^53 - 1); without a default it must be there. */
 export const uint = <T extends number = number>(
-  options: { readonly default?: T | number; readonly min?: number; readonly max?: number } = {},
+  options: { readonly default?: number; readonly min?: number; readonly max?: number } = {},
 ): Key<T> => {
   const { min = 0, max = Number.MAX_SAFE_INTEGER } = options;
   return make<T>(

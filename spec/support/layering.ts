@@ -80,10 +80,12 @@ const wrongImports = ({ path, imports }: Source): readonly string[] => {
 const wrongMetadata = ({ path, imports }: Source): readonly string[] =>
   imports.includes('reflect-metadata') && path !== 'core/index.ts' ? [`${path} imports reflect-metadata`] : [];
 
-/** A domain is booted from a module whose default export holds its bindings; nothing else has a use for one. */
+/** A domain is booted from a module that exports its drivers, and as default its bindings; nothing else has a use for either. */
 const wrongExports = ({ path, hasDefaultExport, reExports }: Source): readonly string[] => [
   ...(hasDefaultExport && !/^examples\/|(^|[/.])module\.ts$/.test(path) ? [`${path} has a default export`] : []),
-  ...(reExports && !/(^|\/)index\.ts$/.test(path) ? [`${path} exports what is another file’s`] : []),
+  ...(reExports && !/^examples\/|(^|\/)(index|module)\.ts$/.test(path)
+    ? [`${path} exports what is another file’s`]
+    : []),
 ];
 
 /** Files that load each other in a circle, each circle once; types may, since some are recursive. */

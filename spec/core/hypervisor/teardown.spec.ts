@@ -1,0 +1,125 @@
+import { expect } from 'chai';
+import { errno } from '../../../core/abi/errno.js';
+import { gntst } from '../../../core/abi/gntst.js';
+import { DOMID_SELF, type GrantRef, type Port } from '../../../core/abi/units.js';
+import { gntcopy } from '../../../core/hypervisor/grant-copy.js';
+import { gntmap } from '../../../core/hypervisor/grant-map.js';
+import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { addDomain, bytesOf, connect, deliver, dom0, dom1, dom2, dom3, grant, machine, nobody, ok } from './machine.js';
+
+const { hostMap } = gntmap;
+
+describe('the end of a domain (events-grants §8.4 rule 3)', () => {
+  let hypervisor: Hypervisor;
+
+  beforeEach(() => {
+    ({ hypervisor } = machine());
+  });
+
+  it('is brought about by a privileged domain, never by itself', () => {
+    expect(hypervisor.destroyDomain(dom1, dom2)).to.equal(-errno.EPERM);
+    expect(hypervisor.destroyDomain(dom0, dom0)).to.equal(-errno.EINVAL);
+    expect(hypervisor.destroyDomain(dom0, nobody)).to.equal(-errno.ESRCH);
+    expect(hypervisor.destroyDomain(dom0, dom1)).to.equal(0);
+    expect(hypervisor.destroyDomain(dom0, dom1)).to.equal(-errno.ESRCH);
+  });
+
+  it('closes its channels: peers wait for its domid, untold, and a new domain of that domid can bind', () => {
+    const [one, two] = connect(hypervisor, dom1, dom2);
+    connect(hypervisor, dom3, dom1);
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(hypervisor.eventChannels.status(dom2, dom2, two)).to.deep.equal({ status: 'unbound', vcpu: 0, dom: dom1 });
+    expect(deliver(hypervisor, dom2)).to.deep.equal([]);
+    expect(hypervisor.eventChannels.send(dom2, two)).to.equal(0);
+    expect(hypervisor.eventChannels.bindInterdomain(dom2, dom1, one)).to.equal(-errno.ESRCH);
+    addDomain(hypervisor, dom1);
+    expect(deliver(hypervisor, dom1)).to.deep.equal([]);
+    const bound = ok<Port>(hypervisor.eventChannels.bindInterdomain(dom1, dom2, two));
+    expect(deliver(hypervisor, dom1)).to.deep.equal([bound]);
+  });
+
+  it('ends its mappings, so granters can take their pages back', () => {
+    const { ref } = grant(hypervisor, dom1, dom2);
+    ok(hypervisor.grantMap.map(dom2, dom1, ref, hostMap));
+    ok(hypervisor.grantMap.map(dom2, dom1, ref, hostMap | gntmap.deviceMap | gntmap.readonly));
+    expect(hypervisor.grantEntries.endAccess(dom1, ref)).to.equal(false);
+    hypervisor.destroyDomain(dom0, dom2);
+    expect(hypervisor.grantEntries.endAccess(dom1, ref)).to.equal(true);
+    expect(hypervisor.ledger()).to.include({ mappings: 0, grantsInUse: 0 });
+  });
+
+  it('keeps pages that others map, and only those, until the last mapping is gone: a zombie', () => {
+    const kept = grant(hypervisor, dom1, dom2);
+    const free = hypervisor.frames.freeCount;
+    grant(hypervisor, dom1, dom2);
+    const handles = [1, 2].map(() => ok(hypervisor.grantMap.map(dom2, dom1, kept.ref, hostMap)));
+    bytesOf(hypervisor, kept.frame)[9] = 9;
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(hypervisor.domains.lifeOf(dom1)).to.equal('zombie');
+    expect(hypervisor.ledger(dom1)).to.include({ pages: 0, heldPages: 1, grants: 0 });
+    expect(hypervisor.domains.create(dom0, { domid: dom1 })).to.equal(-errno.EEXIST);
+    expect(hypervisor.destroyDomain(dom0, dom1)).to.equal(0);
+    expect(bytesOf(hypervisor, kept.frame)[9]).to.equal(9);
+    ok(hypervisor.grantMap.unmap(dom2, handles[0] as number, kept.frame * 4096, 0));
+    expect(hypervisor.domains.lifeOf(dom1)).to.equal('zombie');
+    ok(hypervisor.grantMap.unmap(dom2, handles[1] as number, kept.frame * 4096, 0));
+    expect(hypervisor.domains.lifeOf(dom1)).to.equal('none');
+    addDomain(hypervisor, dom1);
+    // One page less than before, and the mapper's maptrack frame.
+    expect(hypervisor.frames.freeCount).to.equal(free);
+  });
+
+  it('lets a zombie go when its last mapper is destroyed too', () => {
+    const { ref } = grant(hypervisor, dom1, dom2);
+    ok(hypervisor.grantMap.map(dom2, dom1, ref, hostMap));
+    hypervisor.destroyDomain(dom0, dom1);
+    hypervisor.destroyDomain(dom0, dom2);
+    expect(hypervisor.domains.lifeOf(dom1)).to.equal('none');
+    expect(hypervisor.domains.lifeOf(dom2)).to.equal('none');
+  });
+
+  it('voids its grants: nothing more can be mapped from a zombie, nor copied', () => {
+    const mapped = grant(hypervisor, dom1, dom2);
+    const other = grant(hypervisor, dom1, dom2);
+    ok(hypervisor.grantMap.map(dom2, dom1, mapped.ref, hostMap | gntmap.readonly));
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(hypervisor.grantMap.map(dom2, dom1, other.ref, hostMap)).to.equal(gntst.general_error);
+    expect(hypervisor.grantMap.map(dom3, dom1, mapped.ref, hostMap)).to.equal(gntst.general_error);
+    const own = ok(hypervisor.pages.populate(dom2, dom2, 1));
+    const copy = (ref: GrantRef) =>
+      hypervisor.grantCopy.copy(dom2, dom1, ref, 0, DOMID_SELF, own, 0, 1, gntcopy.sourceGref);
+    expect(copy(other.ref)).to.equal(gntst.general_error);
+    expect(copy(mapped.ref)).to.equal(gntst.bad_domain);
+  });
+
+  it('takes a domain that maps its own pages, and two that map each other’s', () => {
+    const own = grant(hypervisor, dom1, dom1);
+    ok(hypervisor.grantMap.map(dom1, dom1, own.ref, hostMap));
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(hypervisor.domains.lifeOf(dom1)).to.equal('none');
+    const [a, b] = [grant(hypervisor, dom2, dom3), grant(hypervisor, dom3, dom2)];
+    ok(hypervisor.grantMap.map(dom3, dom2, a.ref, hostMap));
+    ok(hypervisor.grantMap.map(dom2, dom3, b.ref, hostMap));
+    hypervisor.destroyDomain(dom0, dom2);
+    expect(hypervisor.domains.lifeOf(dom2)).to.equal('zombie');
+    hypervisor.destroyDomain(dom0, dom3);
+    expect(hypervisor.domains.lifeOf(dom2)).to.equal('none');
+    expect(hypervisor.domains.lifeOf(dom3)).to.equal('none');
+    expect(hypervisor.ledger()).to.include({ mappings: 0, pages: 0, heldPages: 0 });
+  });
+
+  it('leaves the machine as it was, in any number of rounds', () => {
+    const free = hypervisor.frames.freeCount;
+    for (let round = 0; round < 10; round++) {
+      addDomain(hypervisor, nobody);
+      connect(hypervisor, nobody, dom1);
+      const { ref } = grant(hypervisor, nobody, dom1);
+      const handle = ok(hypervisor.grantMap.map(dom1, nobody, ref, hostMap));
+      hypervisor.destroyDomain(dom0, nobody);
+      ok(hypervisor.grantMap.unmap(dom1, handle, hypervisor.grantMap.frameOf(dom1, handle) * 4096, 0));
+    }
+    // Domain 1 has taken one frame for its maptrack entries, and one of its ports waits for each round.
+    expect(hypervisor.frames.freeCount).to.equal(free - 1);
+    expect(hypervisor.ledger().ports).to.include({ unbound: 10, interdomain: 0 });
+  });
+});
