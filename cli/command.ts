@@ -1,6 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, CommanderError, Option } from 'commander';
+import { Command, type CommanderError, Option } from 'commander';
 import { messageOf, UsageError } from './errors.js';
 import { type MachineDefinition, type MachineOptions, type OptionValues, wholeNumber } from './machine.js';
 import { findMachine, listOfMachines, machineNames } from './machines.js';
@@ -16,19 +16,17 @@ const version = (): string => {
 };
 
 /** Commander's errors in our words: one line, and where to look further. */
-const usageErrors = async (command: Command, args: readonly string[]): Promise<void> => {
-  try {
-    await command.parseAsync([...args], { from: 'user' });
-  } catch (error) {
-    if (!(error instanceof CommanderError) || error.exitCode === 0) throw error;
-    throw new UsageError(`${messageOf(error).replace(/^error: /, '')}; see ${command.name()} --help`);
-  }
-};
+const refusal =
+  (name: string) =>
+  (error: CommanderError): never => {
+    if (error.exitCode === 0) throw error;
+    throw new UsageError(`${messageOf(error).replace(/^error: /, '')}; see ${name} --help`);
+  };
 
 /** A command that throws where commander would end the process. */
 const commandOf = (name: string): Command =>
   new Command(name)
-    .exitOverride()
+    .exitOverride(refusal(name))
     .configureOutput({ outputError: () => {} })
     .helpOption('-h, --help', 'show this help')
     .helpCommand(false);
@@ -113,7 +111,7 @@ const runNamed = async (
     const { runMachine } = await import('./run-machine.js');
     well = await runMachine({ definition, options, platform, seed, out, interrupted });
   });
-  await usageErrors(command, args);
+  await command.parseAsync([...args], { from: 'user' });
   return well;
 };
 
@@ -127,7 +125,7 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
     .description('Runs Xen split drivers, on a Xen of its own.')
     .version(version(), '--version', 'show the version')
     .enablePositionalOptions()
-    .configureHelp({ subcommandTerm: (sub) => `${sub.name()} ${sub.usage()}` });
+    .configureHelp({ subcommandTerm: (sub) => `${sub.name()} MACHINE` });
   command.addHelpText('after', `\nMachines: ${machineNames().join(', ')}. See splitring run --help.`);
   const run = command
     .command('run')
@@ -137,6 +135,7 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
     .argument('[MACHINE]')
     .argument('[options...]')
     .configureHelp({ visibleArguments: () => [] })
+    .exitOverride(refusal('splitring run'))
     .helpOption(false)
     .passThroughOptions()
     .addOption(seedOption())
@@ -158,7 +157,7 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
       }
     });
   if (args.length === 0) throw new UsageError('a command is missing; see splitring --help');
-  await usageErrors(command, args);
+  await command.parseAsync([...args], { from: 'user' });
   return well;
 };
 

@@ -15,7 +15,7 @@ export class RunError extends Error {
   override readonly name = 'RunError';
 }
 
-/** The user, or a closed pipe, has ended the run. */
+/** The user, or a closed pipe, has ended the run; an empty message says nothing. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
   /** As a shell would report the signal. */
@@ -27,16 +27,27 @@ export class Interrupted extends Error {
   }
 }
 
+/** An error that nobody caught. */
+export class UncaughtError extends Error {
+  override readonly name = 'UncaughtError';
+
+  constructor(cause: unknown) {
+    super(`nobody caught ${cause instanceof Error ? `${cause.name}: ${messageOf(cause)}` : String(cause)}`, { cause });
+  }
+}
+
 /** Errors that the language throws: mistakes in the code, whose place matters. All others were thrown to be read. */
 const mistakes = [TypeError, RangeError, ReferenceError, SyntaxError];
 
 /** An error's message in one line. */
 export const messageOf = (error: unknown): string =>
-  (error instanceof Error ? error.message || error.name : String(error)).trim().replace(/\s*\n\s*/g, ' ');
+  (error instanceof Error ? error.message : String(error)).trim().replace(/\s*\n\s*/g, ' ');
 
-/** An error as stderr shows it: one line, and the places of one that is a mistake in the code. */
+/** An error as stderr shows it: one line, and for one that is a mistake in the code the places that led to it. */
 export const explain = (error: unknown): string => {
-  if (!(error instanceof Error) || !mistakes.some((kind) => error instanceof kind)) return messageOf(error);
-  const places = (error.stack ?? '').split('\n').filter((line) => /^\s+at (?!.*(node:|node_modules))/.test(line));
-  return [`${error.name}: ${messageOf(error)}`, ...places].join('\n');
+  const cause = error instanceof UncaughtError ? error.cause : error;
+  if (!(cause instanceof Error)) return messageOf(error);
+  if (cause === error && !mistakes.some((kind) => cause instanceof kind)) return messageOf(error);
+  const places = (cause.stack ?? '').split('\n').filter((line) => /^\s+at (?!.*(node:|node_modules))/.test(line));
+  return [cause === error ? `${cause.name}: ${messageOf(cause)}` : messageOf(error), ...places].join('\n');
 };

@@ -1,4 +1,4 @@
-import { Interrupted, RunError } from './errors.js';
+import { Interrupted, RunError, UncaughtError } from './errors.js';
 
 /** Signals that end a run, and their numbers. */
 const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -26,7 +26,7 @@ export class Interruption {
     }
     process.stdout.on('error', (error) => this.#end(brokenOutput(error)));
     process.stderr.on('error', (error) => this.#end(brokenOutput(error)));
-    process.on('uncaughtException', (error) => this.#end(error));
+    process.on('uncaughtException', (error) => this.#end(new UncaughtError(error)));
     process.on('beforeExit', () => {
       if (this.#over) process.exit(1);
       this.#end(new RunError(this.#standstill()));

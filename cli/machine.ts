@@ -33,8 +33,8 @@ export type OptionValues<O extends MachineOptions> = {
 export interface Progress {
   /** So many bytes are done by now. */
   update(bytes: number): void;
-  /** All is done: leaves a line with bytes, time and rate. */
-  end(): void;
+  /** All is done: leaves a line with bytes, time and rate; `ms` when the work was timed where it was done, else since the start. */
+  end(ms?: number): void;
 }
 
 /** Where a machine tells what it does: stdout, line by line. */
@@ -56,34 +56,45 @@ export interface MachineRun<O extends MachineOptions> {
   readonly cleanup: Cleanup;
 }
 
-/** What `splitring run` runs. */
-export interface MachineDefinition<O extends MachineOptions = MachineOptions> {
+/** How a machine looks from the command line. */
+export interface MachineUsage<O extends MachineOptions = MachineOptions> {
   /** One line for the list of machines. */
   readonly summary: string;
   readonly options: O;
+}
+
+/** What a machine does. */
+export interface MachineSteps<O extends MachineOptions = MachineOptions> {
   /** Looks at the options before anything is started. @throws what is wrong with them, and what to do */
   readonly check?: (options: OptionValues<O>) => void | Promise<void>;
   /** Resolves to whether all is well. @throws what failed, in one line */
   readonly run: (run: MachineRun<O>) => Promise<boolean>;
 }
 
+/** What `splitring run` runs. */
+export interface MachineDefinition<O extends MachineOptions = MachineOptions>
+  extends MachineUsage<O>,
+    MachineSteps<O> {}
+
 /** The options that every machine has. */
 const RESERVED: readonly string[] = ['help', 'platform', 'seed'];
 
 /**
- * Declares a machine: its module exports it as `machine`.
+ * Declares a machine: its module exports it as `machine`. Two arguments, since TypeScript does not infer the types of the options
+ * beside functions that take them.
  * @throws TypeError for an option that cannot be on a command line
  */
 export const defineMachine = <const O extends MachineOptions>(
-  definition: MachineDefinition<O>,
+  usage: MachineUsage<O>,
+  steps: MachineSteps<O>,
 ): MachineDefinition<O> => {
-  for (const name of Object.keys(definition.options)) {
+  for (const name of Object.keys(usage.options)) {
     if (!/^[a-z][a-z0-9]*(-[a-z0-9]+)*$/.test(name) || name.startsWith('no-')) {
       throw new TypeError(`an option's name is lower-case-dashed and does not begin with no-, unlike ${name}`);
     }
     if (RESERVED.includes(name)) throw new TypeError(`every machine has an option --${name} already`);
   }
-  return definition;
+  return { ...usage, ...steps };
 };
 
 /** A whole number from `min` to `max`, both included, for an option's `parse`. */
@@ -97,9 +108,17 @@ export const wholeNumber =
 
 /** One of a few numbers, for an option's `parse`. */
 export const oneOf =
-  <const V extends number>(...values: readonly V[]) =>
+  <V extends number>(...values: readonly V[]) =>
   (text: string): V => {
     const value = values.find((known) => String(known) === text);
     if (value === undefined) throw new RangeError(`it takes ${values.join(' or ')}`);
     return value;
   };
+
+/** Bytes for people: `512 bytes`, `1.5 MiB`. */
+export const size = (bytes: number): string => {
+  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
+  if (bytes < 1024) return `${bytes} bytes`;
+  const power = Math.min(Math.floor(Math.log2(bytes) / 10), units.length);
+  return `${Number((bytes / 1024 ** power).toFixed(1))} ${units[power - 1]}`;
+};

@@ -1,6 +1,6 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { pathToFileURL } from 'node:url';
 import { messageOf, RunError, UsageError } from './errors.js';
 import type { MachineDefinition } from './machine.js';
 
@@ -60,21 +60,15 @@ const isMachine = (candidate: unknown): candidate is MachineDefinition => {
   return typeof summary === 'string' && typeof options === 'object' && options !== null && typeof run === 'function';
 };
 
-/** Where a syntax error was found, which its message does not say: the first line of its stack. */
-const placeOf = (error: unknown): string => {
-  const first = error instanceof SyntaxError ? (error.stack ?? '').split('\n')[0] : undefined;
-  return first?.startsWith('file:')
-    ? ` (${fileURLToPath(first.replace(/:\d+$/, ''))}${first.match(/:\d+$/)?.[0] ?? ''})`
-    : '';
-};
-
 const load = async (machine: string, url: URL): Promise<MachineDefinition> => {
   let module: Readonly<Record<string, unknown>>;
   try {
     module = await import(url.href);
   } catch (error) {
-    const kind = error instanceof Error && error.constructor !== Error ? `${error.name}: ` : '';
-    throw new RunError(`${machine} does not load: ${kind}${messageOf(error)}${placeOf(error)}`);
+    const kind = error instanceof Error && error.name !== 'Error' ? `${error.name}: ` : '';
+    // Node shows the place of a syntax error, which it does not tell us.
+    const where = error instanceof SyntaxError ? `; node ${machine} shows where` : '';
+    throw new RunError(`${machine} does not load: ${kind}${messageOf(error)}${where}`);
   }
   if (isMachine(module.machine)) return module.machine;
   throw new RunError(

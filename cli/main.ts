@@ -12,6 +12,7 @@ const interruption = new Interruption(() => {
 
 const say = (error: unknown): void => {
   const text = explain(error);
+  // A reader that has gone has nothing to be told.
   if (text !== '') process.stderr.write(`splitring: ${text}\n`);
 };
 

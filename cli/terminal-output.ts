@@ -1,6 +1,6 @@
 import { styleText } from 'node:util';
 import type { MachineLogEntry } from '../core/toolstack/index.js';
-import type { Output, Progress } from './machine.js';
+import { type Output, type Progress, size } from './machine.js';
 
 /** The part of a stream that the output needs: `process.stdout`. */
 export interface OutputStream {
@@ -21,12 +21,15 @@ const time = (ms: number): string => `${ms.toFixed(1)} ms`;
 /** As {@link time}, and rates. */
 const rate = (bytes: number, ms: number): string => `${(bytes / MIB / Math.max(ms / 1000, 1e-6)).toFixed(1)} MiB/s`;
 
-/** Bytes for people: `512 bytes`, `1.5 MiB`. */
-export const size = (bytes: number): string => {
-  const units = ['KiB', 'MiB', 'GiB', 'TiB'];
-  if (bytes < 1024) return `${bytes} bytes`;
-  const power = Math.min(Math.floor(Math.log2(bytes) / 10), units.length);
-  return `${Number((bytes / 1024 ** power).toFixed(1))} ${units[power - 1]}`;
+/** A text in lines of `width`, broken between words; a longer word has a line of its own. */
+const wrapped = (text: string, width: number): readonly string[] => {
+  const lines: string[] = [];
+  for (const word of text.split(/(?<=\S) (?=\S)/)) {
+    const last = lines.at(-1);
+    if (last !== undefined && last.length + 1 + word.length <= width) lines[lines.length - 1] = `${last} ${word}`;
+    else lines.push(word);
+  }
+  return lines;
 };
 
 /** Writes a machine's lines, and below them, on a terminal, a bar for what is under way. */
@@ -57,7 +60,11 @@ export class TerminalOutput implements Output {
   }
 
   row(label: string, text: string): void {
-    this.line(`${this.style('bold', label.padEnd(LABEL))}${text}`);
+    const lines = this.#live ? wrapped(text, this.#width - LABEL) : [text];
+    const [first = '', ...others] = lines;
+    this.line(
+      [this.style('bold', label.padEnd(LABEL)) + first, ...others.map((line) => ' '.repeat(LABEL) + line)].join('\n'),
+    );
   }
 
   progress(label: string, bytes: number): Progress {
@@ -72,8 +79,7 @@ export class TerminalOutput implements Output {
         done = now;
         if (performance.now() - this.#drawnAt >= REDRAW) this.#draw();
       },
-      end: () => {
-        const ms = performance.now() - start;
+      end: (ms = performance.now() - start) => {
         this.close();
         this.row(label, `${size(bytes)}  ${time(ms).padStart(10)}  ${rate(bytes, ms).padStart(14)}`);
       },
@@ -95,7 +101,7 @@ export class TerminalOutput implements Output {
 
   /** Text in a style where colours are welcome, else as it is. */
   style(style: Style, text: string): string {
-    return this.#coloured ? styleText(style, text) : text;
+    return this.#coloured ? styleText(style, text, { validateStream: false }) : text;
   }
 
   /** No bar any more. */
