@@ -1,10 +1,16 @@
 import { createHash } from 'node:crypto';
 import { chmodSync, copyFileSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
 import { expect } from 'chai';
+import { TerminalOutput } from '../../cli/terminal-output.js';
+import { Cleanup } from '../../core/index.js';
 import { readPart, restorePart, smallImage } from '../../examples/disk/image.js';
 import { machine } from '../../examples/disk/machine.js';
 import { scrambled, scratchOf } from '../../examples/disk/scratch.js';
+import { LocalMachine } from '../../platform/local/index.js';
 import { type Ended, Playground, withoutTimes } from '../support/command.js';
+import type { Lie } from './lying-disks.module.js';
+
+const lyingDisks = new URL('lying-disks.module.js', import.meta.url);
 
 const sha256 = (path: string | URL): string => createHash('sha256').update(readFileSync(path)).digest('hex');
 
@@ -183,6 +189,49 @@ describe('splitring run disk', () => {
     );
     expect(ended.code).to.equal(1);
   });
+});
+
+describe('the disk machine', () => {
+  let playground: Playground;
+  beforeEach(() => {
+    playground = new Playground();
+  });
+  afterEach(() => playground[Symbol.dispose]());
+
+  /** Runs it over a backend that lies. Resolves to what the image holds when all is cleaned up. */
+  const runWith = async (lie: Lie, image: string): Promise<boolean> => {
+    await using local = await LocalMachine.create({ seed: 1 });
+    const boot = local.boot.bind(local);
+    local.boot = (config) =>
+      boot(config.name === 'backend' ? { ...config, module: lyingDisks, cmdline: { lie } } : config);
+    using cleanup = new Cleanup();
+    const out = new TerminalOutput({ write: () => {} }, {});
+    return await machine.run({
+      machine: local,
+      options: { disk: image, write: true, 'sector-size': 512 },
+      out,
+      cleanup,
+    });
+  };
+
+  const lies: readonly (readonly [lie: Lie, error: RegExp])[] = [
+    ['flips a bit', /d\.img holds other bytes than the guest read/],
+    ['forgets writes', /the guest read back other bytes than it wrote: 2 KiB at byte 6144/],
+    ['keeps writes to itself', /d\.img does not hold what the guest wrote and flushed: 2 KiB at byte 6144/],
+    ['writes once', /the guest crashed: .*EIO/],
+    ['fails to read', /the guest crashed: .*EIO/],
+    ['shrinks', /the guest sees 7680 bytes in sectors of 512, not 8192 in sectors of 512/],
+  ];
+  for (const [lie, error] of lies) {
+    it(`fails over a disk that ${lie}, and leaves the image as it was`, async () => {
+      const path = playground.at('d.img');
+      writeFileSync(path, image(16));
+      const before = sha256(path);
+      const failure = await runWith(lie, path).then(String, (reason: Error) => reason.message);
+      expect(failure).to.match(error);
+      expect(sha256(path)).to.equal(before);
+    });
+  }
 });
 
 describe('disk.img', () => {
