@@ -212,7 +212,7 @@ describe('the private draft of a message', () => {
           const memory = poison(20);
           const out = draft(plain, abi, 'id');
           out.set({ a, n, b, c });
-          list.forEach((y, i) => out.list.at(i).set({ x: q, y, z: 1 }));
+          for (const [i, y] of list.entries()) out.list.at(i).set({ x: q, y, z: 1 });
           out.$store(memory, 2, id, -id);
           const back = view(plain, abi, 'id');
           back.$load(memory, 2);
@@ -224,7 +224,7 @@ describe('the private draft of a message', () => {
           const oddMemory = poison(20);
           const oddOut = draft(odd, abi, 'id');
           oddOut.set({ a, nested: { p, q }, c, n });
-          list.forEach((value, i) => oddOut.tail.set(i, value));
+          for (const [i, value] of list.entries()) oddOut.tail.set(i, value);
           oddOut.$store(oddMemory, 2, id, 0);
           const oddBack = view(odd, abi, 'id');
           oddBack.$load(oddMemory, 2);
