@@ -133,6 +133,7 @@ describe('the store’s requests of a toolstack (docs/misc/xenstore.txt)', () =>
     expect(model.do('SET_PERMS', '/local/domain/6', 'r6')).to.equal('OK');
     expect(dom0.do('SET_TARGET', '5', '7')).to.equal('ENOENT');
     expect(dom0.do('SET_TARGET', '8', '6')).to.equal('ENOENT');
+    expect(dom0.do('SET_TARGET', '5', '0')).to.equal('ENOENT');
     expect(dom0.do('SET_TARGET', '5')).to.equal('EINVAL');
     dom0.do('RELEASE', '6');
     machine.boot(6);
