@@ -5,10 +5,9 @@ import { Interruption } from './interruption.js';
 import { TerminalOutput } from './terminal-output.js';
 
 const out = new TerminalOutput(process.stdout, process.env);
-const interruption = new Interruption(() => {
-  const waits = out.lastWait === undefined ? '' : `; ${out.lastWait}`;
-  return `the run stands still: nothing is left that could happen, and it is not finished${waits}`;
-});
+const interruption = new Interruption(() =>
+  ['the run stands still: nothing is left that could happen, and it is not finished', ...out.waits].join('; '),
+);
 
 const say = (error: unknown): void => {
   const text = explain(error);
@@ -19,7 +18,7 @@ const say = (error: unknown): void => {
 /** Tells what went wrong, and what the process ends with. */
 const exitCodeOf = (error: unknown): number => {
   if (error instanceof CommanderError) return error.exitCode;
-  if (error instanceof AggregateError) return Math.max(...error.errors.map(exitCodeOf));
+  if (error instanceof AggregateError) return Math.max(1, ...error.errors.map(exitCodeOf));
   say(error);
   if (error instanceof UsageError && error.choice !== undefined) process.stderr.write(`${error.choice}\n`);
   if (error instanceof Interrupted) return error.exitCode;

@@ -43,8 +43,8 @@ export class TerminalOutput implements Output {
   #drawnAt = Number.NEGATIVE_INFINITY;
   #domainWidth = 0;
   #sourceWidth = 0;
-  /** The last thing that anybody said it waits for. */
-  lastWait: string | undefined;
+  /** What each end of a device said last that it waits for, until it went on. */
+  readonly #waits = new Map<string, string>();
 
   constructor(stream: OutputStream, env: NodeJS.ProcessEnv) {
     this.#stream = stream;
@@ -88,14 +88,13 @@ export class TerminalOutput implements Output {
 
   /** A line of a domain's log, in columns that grow with what comes. */
   log({ time: at, domain, source, level, text }: MachineLogEntry): void {
-    if (text.startsWith('waiting for ')) this.lastWait = `${domain} ${source}: ${text}`;
+    const who = `${domain} ${source}`;
+    if (text.startsWith('waiting for ')) this.#waits.set(who, `${who}: ${text}`);
+    else if (level === 'info') this.#waits.delete(who);
     this.#domainWidth = Math.max(this.#domainWidth, domain.length);
     this.#sourceWidth = Math.max(this.#sourceWidth, source.length);
     const stamp = this.style('dim', time(at).padStart(10));
-    const said =
-      level === 'info'
-        ? text
-        : this.style(level === 'error' ? 'red' : 'yellow', `${level}: ${text.replace(/\n/g, ' ')}`);
+    const said = level === 'info' ? text : this.style(level === 'error' ? 'red' : 'yellow', `${level}: ${text}`);
     this.line(`${stamp}  ${domain.padEnd(this.#domainWidth)}  ${source.padEnd(this.#sourceWidth)}  ${said}`);
   }
 
@@ -108,6 +107,11 @@ export class TerminalOutput implements Output {
   close(): void {
     this.#erase();
     this.#bar = undefined;
+  }
+
+  /** Who waits, for what and why. */
+  get waits(): readonly string[] {
+    return [...this.#waits.values()];
   }
 
   get #width(): number {

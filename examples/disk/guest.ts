@@ -125,12 +125,17 @@ const sectorAt = (offset: number): Sector => asSector(offset / SECTOR_SIZE);
 
 const sumOf = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
-/** A part of a disk in order, while the chunks that follow are under way. */
+/** A part of a disk in order, while the chunks that follow are under way; each chunk's bytes are good until the next is asked for. */
 async function* chunksOf(disk: BlockDevice, { offset, length }: Part): AsyncGenerator<Uint8Array> {
+  const buffers: readonly Uint8Array[] = Array.from(
+    { length: IN_FLIGHT },
+    () => new Uint8Array(Math.min(CHUNK, length)),
+  );
   const underWay: { readonly chunk: Uint8Array; readonly done: Promise<void> }[] = [];
   for (let sent = 0; sent < length || underWay.length > 0; ) {
     while (sent < length && underWay.length < IN_FLIGHT) {
-      const chunk = new Uint8Array(Math.min(CHUNK, length - sent));
+      const buffer = buffers[(sent / CHUNK) % IN_FLIGHT] as Uint8Array;
+      const chunk = buffer.subarray(0, length - sent);
       const done = disk.read(sectorAt(offset + sent), chunk);
       done.catch(() => {}); // whoever waits for one before it is told first
       underWay.push({ chunk, done });

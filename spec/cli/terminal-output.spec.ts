@@ -80,10 +80,12 @@ describe('TerminalOutput', () => {
     expect(written.slice(1).join('')).not.to.include('\x1b');
   });
 
-  it('remembers who waited last, and for what', () => {
+  it('remembers who waits, until they go on', () => {
     const { out } = outputTo({});
     out.log({ ...entry, level: 'warning', text: 'waiting for the backend' });
-    out.log({ ...entry, text: 'Initialising → InitWait' });
-    expect(out.lastWait).to.equal('guest device/vbd/51712: waiting for the backend');
+    out.log({ ...entry, domain: 'backend', text: 'Initialising → InitWait' });
+    expect(out.waits).to.deep.equal(['guest device/vbd/51712: waiting for the backend']);
+    out.log({ ...entry, text: 'Initialising → Initialised' });
+    expect(out.waits).to.deep.equal([]);
   });
 });
