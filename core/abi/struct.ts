@@ -63,6 +63,8 @@ export interface NumbersDraft<T> extends ArrayDraft<T> {
 
 type FieldsOf<S> = S extends Struct<infer F> ? F : never;
 type IsOverlay<S> = S extends { readonly kind: 'overlay' } ? true : false;
+/** A member is hidden in a message and in the variants of one, not in the structs inside. */
+type Within<S, Hidden> = IsOverlay<S> extends true ? Hidden : never;
 type Seen<F extends Fields, Hidden> = {
   [K in keyof F]: F[K] extends Padding ? never : K extends Hidden ? never : K;
 }[keyof F];
@@ -98,7 +100,7 @@ type FieldSlot<X, Hidden> =
       : ArrayDraft<Slot<E>>
     : Slot<X, Hidden>;
 
-type FieldValue<X, Hidden> = X extends Scalar<infer T> ? T : X extends Opaque ? Words : Values<X, Hidden>;
+type FieldValue<X> = X extends Scalar<infer T> ? T : X extends Opaque ? Words : Values<X>;
 
 interface Settable<V> {
   /** Writes all plain members, and zero into the holes between them: each word of memory once. */
@@ -110,19 +112,19 @@ interface Settable<V> {
  * with its request.
  */
 export type View<S, Hidden = never> = {
-  readonly [K in Seen<FieldsOf<S>, Hidden>]: FieldView<FieldsOf<S>[K], Hidden>;
+  readonly [K in Seen<FieldsOf<S>, Hidden>]: FieldView<FieldsOf<S>[K], Within<S, Hidden>>;
 };
 
 /** All plain members of a struct at once; arrays and unions are written through their own cursors. */
 export type Values<S, Hidden = never> = {
-  readonly [K in Plain<FieldsOf<S>, Hidden>]: FieldValue<FieldsOf<S>[K], Hidden>;
+  readonly [K in Plain<FieldsOf<S>, Hidden>]: FieldValue<FieldsOf<S>[K]>;
 };
 
 /** A private record to be written, member by member or whole by `set`. */
 export type Draft<S, Hidden = never> = {
   -readonly [K in Numbers<FieldsOf<S>, Hidden>]: FieldsOf<S>[K] extends Scalar<infer T> ? T : never;
 } & {
-  readonly [K in Others<FieldsOf<S>, Hidden>]: FieldDraft<FieldsOf<S>[K], Hidden>;
+  readonly [K in Others<FieldsOf<S>, Hidden>]: FieldDraft<FieldsOf<S>[K], Within<S, Hidden>>;
 } & (IsOverlay<S> extends true ? unknown : Settable<Values<S, Hidden>>);
 
 /** A record that is written whole, by `set` and by its arrays' elements: each word once, and nothing is read back. */
