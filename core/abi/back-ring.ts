@@ -103,7 +103,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     let cons = this.#reqCons;
     let prod = this.#rspProdPvt;
     try {
-      for (; count > 0; count--) {
+      for (let left = count; left > 0; left--) {
         request.$load(words, sring.entries + (cons & mask) * slotWords);
         cons = (cons + 1) | 0;
         const later = handler(request, response);

@@ -148,7 +148,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     const view = this.#view as View<R, Id> & RecordView;
     let cons = this.#rspCons;
     try {
-      for (; count > 0; count--) {
+      for (let left = count; left > 0; left--) {
         const slot = cons & mask;
         view.$load(words, sring.entries + slot * slotWords);
         cons = (cons + 1) | 0;

@@ -1,5 +1,5 @@
 import type { Newable } from 'inversify';
-import { filter, mergeMap, Observable, Subscription } from 'rxjs';
+import { mergeMap, Observable, Subscription } from 'rxjs';
 import { asDomid } from '../abi/units.js';
 import { Clock } from '../domain/clock.js';
 import type { Domain } from '../domain/domain.js';
@@ -27,19 +27,23 @@ export interface Device<T> {
 }
 
 /**
- * Emits a device for each directory of a frontend's class that this domain has, or gets; completes never. Unsubscribing gives up
- * all of its devices at once, without a word to the backends: `close` them first.
+ * Emits a device for each directory of a frontend's class that this domain has, or gets, or for the one numbered `id`; completes
+ * never. Each subscription drives its devices itself, so no two may have the same one. Unsubscribing gives up all of its devices at
+ * once, without a word to the backends: `close` them first.
  */
 export const devices$ = <P extends AnyProtocol, T>(
   domain: Domain,
   driver: FrontendClass<P, T>,
+  id?: string | number,
 ): Observable<Device<T>> =>
   new Observable((subscriber) => {
     const { protocol } = declared(driver, 'frontend');
     const environment = environmentOf(domain);
     const directory = `device/${protocol.device}`;
     const list = async (): Promise<readonly string[]> =>
-      ((await environment.store.directory(directory)) ?? []).map((id) => `${directory}/${id}`);
+      ((await environment.store.directory(directory)) ?? [])
+        .filter((name) => id === undefined || name === String(id))
+        .map((name) => `${directory}/${name}`);
     return probe(environment, directory, list, 'backend', (info) => {
       const handshake = new FrontHandshake<T>(environment, info, protocol, instance(domain, driver));
       subscriber.next({ info, connections$: handshake.connections$, close: () => handshake.close() });
@@ -58,11 +62,8 @@ export const connection = <P extends AnyProtocol, T>(
 ): Promise<T> =>
   new Promise((resolve, reject) => {
     domain.subscription.add(
-      devices$(domain, driver)
-        .pipe(
-          filter(({ info }) => id === undefined || info.id === String(id)),
-          mergeMap(({ connections$ }) => connections$),
-        )
+      devices$(domain, driver, id)
+        .pipe(mergeMap(({ connections$ }) => connections$))
         .subscribe({ next: resolve, error: reject }),
     );
   });

@@ -5,6 +5,7 @@ import type { EventChannels } from '../domain/event-channels.js';
 import type { GrantTable } from '../domain/grant-table.js';
 import type { Log } from '../domain/log.js';
 import type { StoreOperations, XenStore } from '../domain/xenstore.js';
+import { XenError } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
 import { latestMap } from './latest-map.js';
 import { parseState, showState, type Wait, type XenbusState } from './states.js';
@@ -174,7 +175,7 @@ export abstract class Handshake<Step extends string> {
           this.#fault = undefined;
           throw error;
         }
-        const other = parseState(await store.read(`${this.device.otherendPath}/state`));
+        const other = await this.#otherState();
         const decision = await this.decide(own, other);
         if (typeof decision === 'object') this.#stand(own, other, decision);
         else this.#settle();
@@ -182,6 +183,16 @@ export abstract class Handshake<Step extends string> {
       } catch (error) {
         await this.fail(error, own);
       }
+    }
+  }
+
+  /** The other end's state: none where this domain may read nothing, or nothing any more (`xenbus_read_driver_state`). */
+  async #otherState(): Promise<XenbusState> {
+    try {
+      return parseState(await this.environment.store.read(`${this.device.otherendPath}/state`));
+    } catch (error) {
+      if (error instanceof XenError && error.code === 'EACCES') return 'Unknown';
+      throw error;
     }
   }
 

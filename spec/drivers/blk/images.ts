@@ -23,9 +23,9 @@ export class Images {
 
 /** What a new image holds: each sector begins with its own number. */
 export const pattern = (sectors: number): Uint8Array => {
-  const bytes = Uint8Array.from({ length: sectors * 512 }, (_, i) => (i * 31 + (i >> 9)) & 255);
-  const words = new DataView(bytes.buffer);
-  for (let sector = 0; sector < sectors; sector++) words.setUint32(sector * 512, sector, true);
+  const bytes = new Uint8Array(sectors * 512);
+  const words = new Uint32Array(bytes.buffer);
+  for (let i = 0; i < words.length; i++) words[i] = i % 128 === 0 ? i / 128 : i * 0x9e3779b1;
   return bytes;
 };
 
