@@ -222,11 +222,8 @@ const mutant = <C>(of: C, from: string | RegExp, to: string): C => {
   const text = String(of);
   const mutated = text.replace(from, to);
   if (mutated === text) throw new Error(`there is no ${from} in ${text}`);
-  return new Function('overflow', 'ringShape', 'sring', `'use strict'; return ${mutated};`)(
-    overflow,
-    ringShape,
-    sring,
-  ) as C;
+  const scope = { overflow, ringShape, sring, ENTRIES: sring.entries, SMALL: 0x3fffffff };
+  return new Function(...Object.keys(scope), `'use strict'; return ${mutated};`)(...Object.values(scope)) as C;
 };
 
 describe('two ends that interrupt each other at any access to the shared indices', () => {
