@@ -51,7 +51,7 @@ export class GrantPins {
       const entry = this.#entries.entry(slot, ref);
       const status = this.#setStatus(entry, had, domid, readonly, use);
       if (status !== gntst.okay) return status;
-      const frame = Atomics.load(words, entry + 1);
+      const frame = words[entry + 1] as number;
       if (had === 0) {
         if (!this.#frames.isPage(frame, words[this.#memory.control(slot) + control.domid] as Domid)) {
           this.#clearStatus(entry, had);
