@@ -1,4 +1,4 @@
-import { type BackGrants, type BackLink, GrantError, type Log } from '../../core/index.js';
+import { type BackGrants, type BackLink, type Log, XenError } from '../../core/index.js';
 import type { Disk } from './disk.js';
 import type { blk } from './protocol.js';
 import { Run, segmentSectors } from './run.js';
@@ -139,7 +139,7 @@ export class BlockQueue {
       return true;
     } catch (error) {
       this.#run.unmapUnadded();
-      if (!(error instanceof GrantError)) throw error;
+      if (!(error instanceof XenError)) throw error;
       return false;
     }
   }
