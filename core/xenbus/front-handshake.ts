@@ -21,7 +21,7 @@ interface Life {
   readonly toolstack: AnyValues;
   /** The link as the driver has it; undone when Connected is left. */
   readonly link: Cleanup;
-  /** Ring and channel; undone when the backend is Closed. */
+  /** Ring and channel, and what the driver shares besides; undone when the backend is Closed. */
   readonly shared: Cleanup;
 }
 
@@ -157,9 +157,11 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     if (life === undefined) return this.switchState('Initialised', 'Initialising');
     const peer = await this.#readPeer();
     if (this.stopped) return false;
-    const { channel, requests, own, toolstack, link } = life;
+    const { channel, requests, own, toolstack, link, shared } = life;
     const subscription = new Subscription();
     link.add(() => subscription.unsubscribe());
+    const released = new Subscription();
+    shared.add(() => released.unsubscribe());
     const grants = link.use(new PeerGrants(this.environment.grants, this.device.otherend));
     this.#peer$.next(peer);
     const peer$ = this.#peer$;
@@ -175,6 +177,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
       toolstack,
       device: this.device,
       subscription,
+      released,
       close: () => this.close(),
     });
     link.add(() => disposeOf(device));

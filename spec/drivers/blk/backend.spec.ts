@@ -232,6 +232,7 @@ onEveryPlatform(blk, BlkFrontend, module, (_connect, rig) => {
             okay,
             okay,
           ]);
+          expect(moves().map(({ call }) => call)).to.deep.equal(['flush', 'read']);
           expect(differing(contentOf(image), pattern(64))).to.deep.equal([]);
         });
       });
@@ -244,6 +245,7 @@ onEveryPlatform(blk, BlkFrontend, module, (_connect, rig) => {
         ['12 segments', (gref) => ({ segments: Array.from({ length: 11 }, () => ({ gref })), nrSegments: 12 })],
         ['255 segments', (gref) => ({ segments: Array.from({ length: 11 }, () => ({ gref })), nrSegments: 255 })],
         ['a first sector behind the last', (gref) => ({ segments: [{ gref }, { gref, first: 4, last: 3 }] })],
+        ['a first sector far behind the last', (gref) => ({ segments: [{ gref }, { gref, first: 7, last: 1 }] })],
         ['a last sector beyond the page', (gref) => ({ segments: [{ gref, first: 0, last: 8 }] })],
         ['a first sector beyond the page', (gref) => ({ segments: [{ gref, first: 8, last: 8 }] })],
         ['a segment of 256 sectors', (gref) => ({ segments: [{ gref, first: 0, last: 255 }] })],
