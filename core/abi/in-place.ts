@@ -55,8 +55,8 @@ const scalarMember = (text: ClassText, site: Site, name: string, kind: ScalarKin
 /** A member that is a cursor of its own: made once, and pointed at its place each time it is asked for. */
 const cursorMember = (text: ClassText, name: string, cls: unknown, word: number, before = ''): void => {
   text.scope[`C_${name}`] = cls;
-  text.fields.push(`this.c_${name} = new C_${name}(m, w + ${word});`);
-  text.members.push(`get ${name}() { const c = this.c_${name}; c.$w = ${at(word)}; ${before}return c; }`);
+  text.fields.push(`this.$c_${name} = new C_${name}(m, w + ${word});`);
+  text.members.push(`get ${name}() { const c = this.$c_${name}; c.$w = ${at(word)}; ${before}return c; }`);
 };
 
 const classText = (name: string): ClassText => {

@@ -110,8 +110,10 @@ const overlayView = (of: Message): RecordClass<RecordView> => {
   variants.forEach((variant, i) => {
     const { name } = variant;
     text.scope[`C_${name}`] = structView(variant, read);
-    text.fields.push(`this.c_${name} = new C_${name}();`);
-    text.members.push(`get ${name}() { if (this.$v !== ${i}) wrong('${of.of.name}.${name}'); return this.c_${name}; }`);
+    text.fields.push(`this.$c_${name} = new C_${name}();`);
+    text.members.push(
+      `get ${name}() { if (this.$v !== ${i}) wrong('${of.of.name}.${name}'); return this.$c_${name}; }`,
+    );
   });
   for (const member of numbers) {
     if (member.field.kind === 'opaque64') opaqueMember(text, of, member, false);
@@ -120,7 +122,7 @@ const overlayView = (of: Message): RecordClass<RecordView> => {
   const loadVariant = (name: string): string => {
     const i = variants.findIndex((variant) => variant.name === name);
     if (i < 0) throw new TypeError(`${of.of.name} has no variant ${name}`);
-    return `this.$v = ${i}; this.c_${name}.$load(m, w${given});`;
+    return `this.$v = ${i}; this.$c_${name}.$load(m, w${given});`;
   };
   // The usual variant is loaded here and the others out of line: what is inlined on the data path has to be small.
   const value = unpacked(scalarOf(tag), `x${lies(tag).index}`, lies(tag).shift);
