@@ -61,7 +61,7 @@ export class BackHandshake extends Handshake<BackStep> {
     // The toolstack writes Closing too.
     if (own === 'Closing' || own === 'Closed') await this.#quiesce();
     if (own === 'Connected' && this.#life?.unpublished === true) await this.#publishAgain(this.#life);
-    const online = (await this.environment.store.read(`${this.device.path}/online`)) !== '0';
+    const online = await this.#isOnline(this.environment.store);
     const { does, memory } = backDecision(this.#memory, own, other, online);
     this.#memory = memory;
     return does;
@@ -137,7 +137,13 @@ export class BackHandshake extends Handshake<BackStep> {
     const offerKeys = keys.backend?.InitWait ?? {};
     const values = { ...said.value, ...this.#overrides };
     life.own = withDefaults(offerKeys, values);
-    await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)));
+    // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
+    const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
+    await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
+  }
+
+  async #isOnline(store: StoreOperations): Promise<boolean> {
+    return (await store.read(`${this.device.path}/online`)) !== '0';
   }
 
   async #connect(look: Look): Promise<void> {

@@ -33,6 +33,12 @@ export type Mishap =
 /** Where an end is in its turn: it looks at its own state, then at the other's, then acts on what it saw. */
 type Phase = 'idle' | 'own' | 'decided' | 'connecting';
 
+/** What another implementation does: writes a state, then waits until it sees the other end in one of some states. */
+export interface Move {
+  readonly writes: XenbusState;
+  readonly until: readonly XenbusState[];
+}
+
 /** One state of the whole; rings are numbered by the order in which the state names them. */
 export interface Pair {
   /** The store. */
@@ -68,6 +74,8 @@ export interface Pair {
   };
   readonly left: readonly Mishap[];
   readonly past: readonly Mishap[];
+  /** One end may be another implementation: what it has still to do, and whether it has written the first. */
+  readonly persona?: { readonly end: 'front' | 'back'; readonly moves: readonly Move[]; readonly wrote: boolean };
 }
 
 /** Both ends new, over any two states that an earlier life may have left. */
@@ -208,10 +216,28 @@ const backAct = (s: Pair, does: BackStep): readonly Pair[] => {
     }
     default: {
       const dropped = does === 'close' ? s : b(s, { ring: 0 });
-      const unchanged = s.back === own && (!backAnswers.has(does) || s.front === s.b.other);
+      const stands = (does !== 'offer' || s.online) && (!backAnswers.has(does) || s.front === s.b.other);
+      const unchanged = s.back === own && stands;
       return [unchanged ? write(dropped, { back: backSteps[does] }) : b(dropped, { pending: true })];
     }
   }
+};
+
+/** The other implementation sees only what is there when it looks: it may well miss a state. */
+const personaTurn = (s: Pair, persona: NonNullable<Pair['persona']>): readonly Pair[] => {
+  const { end, moves, wrote } = persona;
+  const [move, ...rest] = moves;
+  if (move === undefined) return [];
+  if (wrote) {
+    const seen = end === 'front' ? s.back : s.front;
+    return move.until.includes(seen) ? [{ ...s, persona: { end, moves: rest, wrote: false } }] : [];
+  }
+  const after = { ...s, persona: { end, moves, wrote: true } };
+  if (end === 'back') return [write(after, { back: move.writes })];
+  if (move.writes === 'Connected' && s.front === 'Initialised') return [write(after, { front: 'Connected' })];
+  const shares = move.writes === 'Initialised' || move.writes === 'Connected';
+  const ring = shares ? fresh(s) : move.writes === 'Closed' || move.writes === 'Initialising' ? 0 : s.f.ring;
+  return [write(f(after, { ring }), { front: move.writes, keys: shares ? ring : s.keys })];
 };
 
 const begin = pair('Initialising', 'Initialising');
@@ -244,7 +270,10 @@ const befall = (s: Pair, mishap: Mishap): Pair | undefined => {
 };
 
 /** What the two ends can do next. */
-export const turns = (s: Pair): readonly Pair[] => [...frontTurn(s), ...backTurn(s)];
+export const turns = (s: Pair): readonly Pair[] => [
+  ...(s.persona?.end === 'front' ? personaTurn(s, s.persona) : frontTurn(s)),
+  ...(s.persona?.end === 'back' ? personaTurn(s, s.persona) : backTurn(s)),
+];
 
 /** What can befall them next. */
 export const mishaps = (s: Pair): readonly Pair[] =>
