@@ -1,4 +1,5 @@
 import { filter, firstValueFrom, map, type Observable } from 'rxjs';
+import type { Abi } from '../abi/layout.js';
 import type { Domid } from '../abi/units.js';
 import type { Domain } from '../domain/domain.js';
 import type { DomainConfig, Plain, Shutdown } from '../domain/domctl.js';
@@ -51,8 +52,12 @@ export abstract class Machine implements AsyncDisposable {
   /** Domains that end by themselves: powered off or crashed. */
   abstract readonly shutdowns$: Observable<Shutdown>;
 
-  /** A new domain whose code is the caller's own, in the caller's thread. @throws XenError as {@link Toolstack.create} */
-  abstract guest(name: string): Promise<Domain>;
+  /**
+   * A new domain whose code is the caller's own, in the caller's thread.
+   * @param abi how it lays its structs out; x86_64-abi without it
+   * @throws XenError as {@link Toolstack.create}
+   */
+  abstract guest(name: string, abi?: Abi): Promise<Domain>;
   /** What each domain but dom0 holds now. */
   abstract ledger(): readonly DomainLedger[];
   /** Ends what the code of all domains listens to, as if they had nothing more to do; the domains stay. */

@@ -28,6 +28,7 @@ import {
 } from './key-values.js';
 import type { Keys } from './keys.js';
 import type { AnyProtocol } from './protocol.js';
+import { readOtherState, readOwnState } from './state-nodes.js';
 import type { Wait, XenbusState } from './states.js';
 
 /** How long a backend that closes waits for answers that its driver still owes, in milliseconds (netback drains as long). */
@@ -114,12 +115,9 @@ export class BackHandshake extends Handshake<BackStep> {
     andStands: (store: StoreOperations) => Promise<boolean> = async () => true,
   ): Promise<boolean> {
     const to: XenbusState = backSteps[step] ?? look.own;
-    return this.switchState(
-      look.own,
-      to,
-      also,
-      async (store) => (!backAnswers.has(step) || (await this.otherState(store)) === look.other) && andStands(store),
-    );
+    const stands = async (store: StoreOperations): Promise<boolean> =>
+      (!backAnswers.has(step) || (await readOtherState(store, this.device)) === look.other) && andStands(store);
+    return this.switchState({ from: look.own, to, stands, also });
   }
 
   async #offer(look: Look): Promise<void> {
@@ -131,7 +129,7 @@ export class BackHandshake extends Handshake<BackStep> {
     const { toolstack, subscription } = life;
     const said = await this.#driverSays(
       this.#driver.offer?.({ toolstack, device: this.device, subscription }) ?? {},
-      async () => (await this.ownState()) === look.own,
+      () => this.#stillOwn(look),
     );
     if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
     const offerKeys = keys.backend?.InitWait ?? {};
@@ -140,6 +138,10 @@ export class BackHandshake extends Handshake<BackStep> {
     // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
     const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
     await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
+  }
+
+  async #stillOwn({ own }: Look): Promise<boolean> {
+    return (await readOwnState(this.environment.store, this.device)) === own;
   }
 
   async #isOnline(store: StoreOperations): Promise<boolean> {
@@ -163,7 +165,7 @@ export class BackHandshake extends Handshake<BackStep> {
     const ring = life.map(environment, device, this.#protocol, names, (error) => this.reportError(error));
     const said = await this.#driverSays(
       this.#driver.connect(this.#link(life, ring, peer)),
-      async () => (await this.ownState()) === look.own && (await this.otherState()) === look.other,
+      async () => (await this.#stillOwn(look)) && (await readOtherState(environment.store, device)) === look.other,
     );
     if (said !== undefined) life.link.add(() => disposeOf(said.value));
     if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
@@ -226,7 +228,8 @@ export class BackHandshake extends Handshake<BackStep> {
   }
 
   async #publishAgain(life: BackLife): Promise<void> {
-    await this.switchState('Connected', 'Connected', writing(this.device.path, this.#published(life)));
+    const also = writing(this.device.path, this.#published(life));
+    await this.switchState({ from: 'Connected', to: 'Connected', also });
   }
 
   /** Leaves Connected: upcalls stop, answers that are owed are waited for, then the driver's link ends. */

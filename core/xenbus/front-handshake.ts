@@ -1,12 +1,10 @@
-import { BehaviorSubject, filter, map, type Observable, Subject, Subscription } from 'rxjs';
-import { FrontRing } from '../abi/front-ring.js';
+import { BehaviorSubject, filter, map, type Observable, Subject } from 'rxjs';
 import { asDomid } from '../abi/units.js';
-import { Cleanup } from '../domain/cleanup.js';
-import type { EventChannel } from '../domain/event-channels.js';
+import type { StoreOperations } from '../domain/xenstore.js';
 import { Disconnected, PeerFault } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
-import { disposeOf } from './dispose-of.js';
 import type { Frontend } from './driver.js';
+import { FrontLife } from './front-life.js';
 import {
   type FrontMemory,
   type FrontStep,
@@ -16,25 +14,11 @@ import {
   frontSteps,
 } from './front-table.js';
 import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
-import { type AnyValues, readKeys, showKeys, withDefaults } from './key-values.js';
-import { PeerGrants } from './peer-grants.js';
+import { type AnyValues, readKeys, showKeys, withDefaults, writing } from './key-values.js';
 import type { AnyProtocol } from './protocol.js';
-import { Requests } from './requests.js';
+import { quoted } from './quoted.js';
+import { readOtherState } from './state-nodes.js';
 import type { Wait, XenbusState } from './states.js';
-
-/** What a frontend holds from sharing its ring until the backend has let go of it. */
-interface Life {
-  readonly channel: EventChannel;
-  readonly requests: Requests<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']>;
-  readonly own: AnyValues;
-  readonly toolstack: AnyValues;
-  /** What the backend wrote, once it is Connected. */
-  readonly peer$: BehaviorSubject<AnyValues>;
-  /** The link as the driver has it; undone when Connected is left. */
-  readonly link: Cleanup;
-  /** Ring and channel; undone when the backend is Closed. */
-  readonly shared: Cleanup;
-}
 
 /** Runs a frontend's side of the handshake: one connection for each time that the backend connects. */
 export class FrontHandshake<T> extends Handshake<FrontStep> {
@@ -43,7 +27,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
   readonly #connection$ = new BehaviorSubject<{ readonly device: T } | undefined>(undefined);
   readonly #failures$ = new Subject<Error>();
   #memory: FrontMemory = frontBeginning;
-  #life: Life | undefined;
+  #life: FrontLife | undefined;
 
   constructor(
     environment: HandshakeEnvironment,
@@ -82,10 +66,10 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
 
   protected override async decide({ own, other }: Look): Promise<FrontStep | Wait | undefined> {
     // The toolstack made the device anew, perhaps with a backend in another domain.
-    if (own === 'Initialising' && (await this.#moved())) {
+    if (own === 'Initialising' && (await this.#isNew())) {
       this.#leave(new Disconnected(`${this.device.path} was made anew`));
       this.#release();
-      return this.decide({ own, other: await this.otherState() });
+      return this.decide({ own, other: await readOtherState(this.environment.store, this.device) });
     }
     const { does, memory } = frontDecision(this.#memory, own, other);
     this.#memory = memory;
@@ -98,7 +82,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
       case 'share':
         return this.#share(look);
       case 'connect':
-        return this.#connect();
+        return this.#connect(look);
       case 'stay':
         await this.#readAgain();
         return false;
@@ -124,13 +108,14 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
         this.#release();
         break;
     }
-    return this.#move(step, look);
+    await this.#move(step, look);
+    return true;
   }
 
   protected override fail(error: unknown): void {
-    const reason = error instanceof Error ? error : new Error(String(error));
-    this.#leave(reason);
-    this.#failures$.next(reason);
+    const why = asError(error);
+    this.#leave(why);
+    this.#failures$.next(why);
   }
 
   protected override abandon(): void {
@@ -144,113 +129,61 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     return 'the store to answer';
   }
 
-  /** Whether the other end is not, or no longer, the one that this life was shared with. */
-  async #moved(): Promise<boolean> {
+  /** Whether the toolstack has made the directory anew since this end shared its ring, or for another backend. */
+  async #isNew(): Promise<boolean> {
     const { store } = this.environment;
     const { path, otherend, otherendPath } = this.device;
-    const backend = await store.read(`${path}/backend`);
-    const id = await store.read(`${path}/backend-id`);
-    const moved = backend !== undefined && id !== undefined && (backend !== otherendPath || id !== String(otherend));
+    const backend = (await store.read(`${path}/backend`)) ?? otherendPath;
+    const id = (await store.read(`${path}/backend-id`)) ?? String(otherend);
+    const moved = backend !== otherendPath || id !== String(otherend);
     if (moved) {
-      if (!/^[0-9]{1,5}$/.test(id)) throw new PeerFault(`${path}/backend-id`, JSON.stringify(id));
+      if (!/^[0-9]{1,5}$/.test(id)) throw new PeerFault(`${path}/backend-id`, quoted(id));
       this.moveTo({ ...this.device, otherend: asDomid(Number(id)), otherendPath: backend });
     }
     return moved || this.#life !== undefined;
   }
 
-  /** Writes the state that a step leads to; whether to look again at once. */
-  async #move(
-    step: FrontStep,
-    look: Look,
-    also?: Parameters<Handshake<FrontStep>['switchState']>[2],
-  ): Promise<boolean> {
-    const to: XenbusState | undefined = frontSteps[step];
-    if (to === undefined) return false;
-    await this.switchState(
-      look.own,
-      to,
-      also,
-      frontAnswers.has(step) ? async (store) => (await this.otherState(store)) === look.other : undefined,
-    );
-    return true;
+  /** Writes the state that a step leads to, if what the step answers still stands; whether it was written. */
+  #move(step: FrontStep, { own, other }: Look, also?: (store: StoreOperations) => Promise<void>): Promise<boolean> {
+    const to: XenbusState = frontSteps[step] ?? own;
+    const stands = async (store: StoreOperations): Promise<boolean> =>
+      !frontAnswers.has(step) || (await readOtherState(store, this.device)) === other;
+    return this.switchState({ from: own, to, stands, also });
   }
 
   async #share(look: Look): Promise<boolean> {
-    const { store, channels, grants, abi } = this.environment;
-    const { path, otherend, otherendPath } = this.device;
-    const { keys, ring } = this.#protocol;
-    const offered = await readKeys(store, otherendPath, keys.backend?.InitWait ?? {});
-    const toolstack = await readKeys(store, path, keys.toolstack?.frontend ?? {});
+    const { environment, device } = this;
+    const { store } = environment;
+    const { keys } = this.#protocol;
+    const offered = await readKeys(store, device.otherendPath, keys.backend?.InitWait ?? {});
+    const toolstack = await readKeys(store, device.path, keys.toolstack?.frontend ?? {});
     const ownKeys = keys.frontend?.Initialised ?? {};
-    const values = this.#driver.negotiate?.({ offered, toolstack, device: this.device }) ?? {};
-    const texts = showKeys(path, ownKeys, values);
+    const values = this.#driver.negotiate?.({ offered, toolstack, device }) ?? {};
+    const texts = showKeys(device.path, ownKeys, values);
     if (this.stopped) return false;
-    const shared = new Cleanup();
-    try {
-      const page = shared.use(grants.share(otherend));
-      const channel = shared.use(channels.allocUnbound(otherend));
-      const requests = new Requests(new FrontRing(page.words, ring, { abi }), {
-        notify: () => channel.notify(),
-        onError: (error) => this.reportError(error),
-      });
-      let written = false;
-      await this.#move('share', look, async (to) => {
-        await to.write(`${path}/ring-ref`, String(page.ref));
-        await to.write(`${path}/event-channel`, String(channel.port));
-        await to.write(`${path}/protocol`, abi);
-        for (const [name, text] of texts) await to.write(`${path}/${name}`, text);
-        written = true;
-      });
-      if (!written || this.stopped) {
-        shared[Symbol.dispose]();
-        return true;
-      }
-      const peer$ = new BehaviorSubject<AnyValues>({});
-      const own = withDefaults(ownKeys, values);
-      this.#life = { channel, requests, own, toolstack, peer$, link: new Cleanup(), shared };
-      return true;
-    } catch (error) {
-      shared[Symbol.dispose]();
-      throw error;
-    }
+    const own = withDefaults(ownKeys, values);
+    const life = new FrontLife(environment, device, this.#protocol, { own, toolstack }, (error) =>
+      this.reportError(error),
+    );
+    this.#life = life;
+    const written = await this.#move('share', look, writing(device.path, new Map([...life.texts, ...texts])));
+    if (!written && this.#life === life) this.#release();
+    return true;
   }
 
-  async #connect(): Promise<boolean> {
+  async #connect(look: Look): Promise<boolean> {
     const life = this.#life;
-    if (life === undefined) return this.switchState('Initialised', 'Initialising');
-    const peer = await this.#readPeer();
+    // Somebody else has written this end's state.
+    if (life === undefined) return this.switchState({ from: look.own, to: 'Initialising' });
+    life.peerSays(await this.#readPeer());
     if (this.#life !== life) return true;
-    const { channel, requests, own, toolstack, link, peer$ } = life;
-    peer$.next(peer);
-    const grants = link.use(new PeerGrants(this.environment.grants, this.device.otherend));
-    const subscription = new Subscription();
-    link.add(() => subscription.unsubscribe());
-    const device = this.#driver.connect({
-      protocol: this.#protocol,
-      ring: requests,
-      grants,
-      get peer() {
-        return peer$.value;
-      },
-      peer$: peer$.asObservable(),
-      own,
-      toolstack,
-      device: this.device,
-      subscription,
-      close: () => this.close(),
+    const device = this.#driver.connect(life.link(() => this.close()));
+    life.listen(device, (error) => {
+      this.#leave(asError(error));
+      this.raise(error);
     });
-    link.add(() => disposeOf(device));
-    const upcalls = channel.subscribe(() => {
-      try {
-        requests.upcall();
-      } catch (error) {
-        this.#leave(error instanceof Error ? error : new Error(String(error)));
-        this.raise(error);
-      }
-    });
-    link.add(() => upcalls.unsubscribe());
-    if (!(await this.switchState('Initialised', 'Connected'))) return true;
-    if (this.#life === life && !this.faulty) this.#connection$.next({ device });
+    const written = await this.#move('connect', look);
+    if (written && this.#life === life && !this.faulty) this.#connection$.next({ device });
     return true;
   }
 
@@ -258,9 +191,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     const life = this.#life;
     if (life === undefined) return;
     const peer = await this.#readPeer();
-    const known = life.peer$.value;
-    if (this.#life === life && Object.entries(peer).some(([name, value]) => known[name] !== value))
-      life.peer$.next(peer);
+    if (this.#life === life) life.peerSays(peer);
   }
 
   #readPeer(): Promise<AnyValues> {
@@ -274,21 +205,19 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     this.#failures$.next(why);
   }
 
-  /** Ends the link: what is outstanding is rejected first, then the driver's device and subscriptions end. */
+  /** Ends the link, if there is one. */
   #leave(why: Error): void {
-    const life = this.#life;
-    if (life === undefined) return;
-    this.guard(() => life.requests.close(why));
-    this.guard(() => life.link[Symbol.dispose]());
-    this.guard(() => life.peer$.complete());
+    this.guard(() => this.#life?.leave(why));
     if (this.#connection$.value !== undefined) this.#connection$.next(undefined);
   }
 
+  /** Gives back all of this life. */
   #release(): void {
     const life = this.#life;
-    if (life === undefined) return;
-    this.#leave(new Disconnected(`${this.device.path} is closed`));
     this.#life = undefined;
-    this.guard(() => life.shared[Symbol.dispose]());
+    this.guard(() => life?.leave(new Disconnected(`${this.device.path} is closed`)));
+    this.guard(() => life?.release());
   }
 }
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

@@ -20,13 +20,14 @@ import type { Clock } from '../domain/clock.js';
 import type { EventChannels } from '../domain/event-channels.js';
 import type { GrantTable } from '../domain/grant-table.js';
 import type { Log, LogLevel } from '../domain/log.js';
-import type { StoreOperations, XenStore } from '../domain/xenstore.js';
-import { PeerFault, XenError } from '../errors.js';
+import type { XenStore } from '../domain/xenstore.js';
+import { PeerFault } from '../errors.js';
 import { describe, errorNode } from './describe.js';
 import type { DeviceInfo } from './device-info.js';
 import { latestMap } from './latest-map.js';
 import { Standstill } from './standstill.js';
-import { parseState, showState, type Wait, type XenbusState } from './states.js';
+import { readOtherState, readOwnState, type StateChange, writeState } from './state-nodes.js';
+import type { Wait, XenbusState } from './states.js';
 
 /** What a handshake reaches its world through. */
 export interface HandshakeEnvironment {
@@ -199,46 +200,17 @@ export abstract class Handshake<Step extends string> {
     return this.untilStopped(race(from(work).pipe(map((value) => ({ value }))), unwanted$));
   }
 
-  /** This end's state as the store has it now. */
-  protected async ownState(store: StoreOperations = this.environment.store): Promise<XenbusState> {
-    const node = `${this.device.path}/state`;
-    return parseState(await store.read(node), node);
-  }
-
-  /** The other end's state as the store has it now. @throws PeerFault when it cannot be, or cannot be read */
-  protected async otherState(store: StoreOperations = this.environment.store): Promise<XenbusState> {
-    const node = `${this.device.otherendPath}/state`;
-    try {
-      return parseState(await store.read(node), node);
-    } catch (error) {
-      if (error instanceof XenError && error.code === 'EACCES') throw new PeerFault(`${node} cannot be read`);
-      throw error;
-    }
-  }
-
-  /**
-   * Moves to a state, with what goes with it, in one transaction. Nothing is written when the node is gone or no longer says `from`,
-   * since the toolstack may close a device at any time, or when `stands` says no.
-   */
-  protected async switchState(
-    from: XenbusState,
-    to: XenbusState,
-    also: (store: StoreOperations) => Promise<void> = async () => {},
-    stands: (store: StoreOperations) => Promise<boolean> = async () => true,
-  ): Promise<boolean> {
-    const written = await this.environment.store.transaction(async (store) => {
-      if ((await this.ownState(store)) !== from || !(await stands(store))) return false;
-      await also(store);
-      await store.write(`${this.device.path}/state`, showState(to));
-      return true;
-    });
+  /** Moves to a state, with what goes with it, in one transaction; whether it did. */
+  protected async switchState(change: StateChange): Promise<boolean> {
+    const { from, to } = change;
+    const written = await this.environment.store.transaction((store) => writeState(store, this.device, change));
     if (written) this.report('info', from === to ? `${to} again` : `${from} → ${to}`);
     return written;
   }
 
   async #turn(): Promise<void> {
     while (!this.#ended) {
-      const own = await this.ownState();
+      const own = await readOwnState(this.environment.store, this.device);
       if (own === 'Unknown') {
         this.abandon();
         this.finish();
@@ -265,7 +237,7 @@ export abstract class Handshake<Step extends string> {
 
   async #see(): Promise<{ readonly state: XenbusState } | { readonly fault: PeerFault }> {
     try {
-      return { state: await this.otherState() };
+      return { state: await readOtherState(this.environment.store, this.device) };
     } catch (error) {
       if (error instanceof PeerFault) return { fault: error };
       throw error;
@@ -301,7 +273,7 @@ export abstract class Handshake<Step extends string> {
     } catch (failure) {
       this.report('warning', `the reason could not be written to the store: ${describe(failure)}`);
     }
-    if (own !== 'Closing' && own !== 'Closed') await this.switchState(own, 'Closing');
+    if (own !== 'Closing' && own !== 'Closed') await this.switchState({ from: own, to: 'Closing' });
   }
 
   #waiting({ own, other }: Look, wait: Wait): string {
