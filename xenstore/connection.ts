@@ -1,4 +1,4 @@
-import { type PeerFault, XenError } from '../core/errors.js';
+import { PeerFault, XenError } from '../core/errors.js';
 import { fromStrings } from './payload.js';
 import type { Caller } from './permissions.js';
 import { ringError } from './ring-page.js';
@@ -122,10 +122,10 @@ export class Connection implements Caller {
   }
 
   /** Serves the client no longer. @returns what to put into the ring page's `error` */
-  drop(fault?: PeerFault): number {
+  drop(fault?: Error): number {
     this.reset();
     this.#dropped = true;
-    if (fault === undefined) return ringError.communication;
+    if (!(fault instanceof PeerFault)) return ringError.communication;
     return fault instanceof OversizedMessage ? ringError.protocol : ringError.ringIndex;
   }
 

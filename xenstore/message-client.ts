@@ -143,13 +143,15 @@ export class MessageClient implements Disposable {
     if (done > 0) this.#out.splice(0, done);
   }
 
-  /** A connection on which either end broke the protocol is lost. */
+  /** A connection on which either end broke the protocol is lost, and one whose channel is no more. */
   #guard(body: () => void): void {
     try {
       body();
     } catch (error) {
-      if (!(error instanceof PeerFault || error instanceof Disconnected)) throw error;
-      this.#lose(error);
+      if (error instanceof PeerFault || error instanceof Disconnected) this.#lose(error);
+      else if (error instanceof XenError)
+        this.#lose(new Disconnected(`the way to the store is gone: ${error.message}`));
+      else throw error;
     }
   }
 

@@ -2,7 +2,7 @@ import { XenError } from '../core/errors.js';
 import type { Connection } from './connection.js';
 import type { StoreNode } from './node.js';
 import { canonicalPath, domainPath, type NodePath, parentPath, ROOT } from './paths.js';
-import { fromStrings, join, oneString, strings } from './payload.js';
+import { fromList, fromStrings, join, oneString, strings } from './payload.js';
 import { formatPermission, parsePermission, right } from './permissions.js';
 import { serverFeature } from './ring-page.js';
 import type { Store } from './store.js';
@@ -56,7 +56,7 @@ const changed = (request: Request, path: NodePath, made: StoreNode): void =>
 const read = (request: Request): void => request.reply(node(request, nodePath(request), right.read).value);
 
 const directory = (request: Request): void =>
-  request.reply(fromStrings(...node(request, nodePath(request), right.read).children));
+  request.reply(fromList(node(request, nodePath(request), right.read).children));
 
 /**
  * A part of a list of children that is too long for one reply: the node's generation, and whole names from a byte offset on,
@@ -68,7 +68,7 @@ const directoryPart = (request: Request): void => {
     throw new XenError('EINVAL', 'DIRECTORY_PART needs a path and an offset');
   const { children, generation } = node(request, canonicalPath(path, request.connection), right.read);
   const head = fromStrings(String(generation));
-  const names = fromStrings(...children);
+  const names = fromList(children);
   const start = Math.min(Number.parseInt(offset, 10) >>> 0, names.length);
   const room = PAYLOAD_MAX - head.length - 1;
   let end = start;
@@ -119,7 +119,7 @@ const rm = (request: Request): void => {
 };
 
 const getPerms = (request: Request): void =>
-  request.reply(fromStrings(...node(request, nodePath(request, true), right.read).permissions.map(formatPermission)));
+  request.reply(fromList(node(request, nodePath(request, true), right.read).permissions.map(formatPermission)));
 
 /** For the owner and dom0; only dom0 may give the node to another, and none to a domain that does not exist. */
 const setPerms = (request: Request): void => {

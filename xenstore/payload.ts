@@ -19,9 +19,11 @@ export const oneString = (payload: Uint8Array): string | undefined => {
   return end === payload.length - 1 && end >= 0 ? toText(payload.subarray(0, end)) : undefined;
 };
 
-/** Strings, each with its NUL. */
-export const fromStrings = (...texts: readonly string[]): Uint8Array =>
-  fromText(texts.map((text) => `${text}\0`).join(''));
+/** A list of strings, each with its NUL. */
+export const fromList = (texts: readonly string[]): Uint8Array => fromText(texts.map((text) => `${text}\0`).join(''));
+
+/** Some strings, each with its NUL. */
+export const fromStrings = (...texts: readonly string[]): Uint8Array => fromList(texts);
 
 /** Several pieces in one. */
 export const join = (...pieces: readonly Uint8Array[]): Uint8Array => {

@@ -27,8 +27,11 @@ export interface XenStoreServerOptions {
   readonly post: Post;
   /** What the hypervisor says of a domain. */
   readonly domainInfo: DomainInfo;
-  /** Told of a client that broke the protocol and is no longer served; the others are not affected. */
-  readonly onFault?: (domid: Domid, fault: PeerFault) => void;
+  /**
+   * Told of a client that broke the protocol, or whose channel is no more, and that is no longer served; the others are not
+   * affected.
+   */
+  readonly onFault?: (domid: Domid, fault: PeerFault | XenError) => void;
 }
 
 interface Link {
@@ -227,8 +230,9 @@ export class XenStoreServer implements Disposable {
     try {
       return connection.step((message) => this.#handle(connection, message));
     } catch (fault) {
-      if (!(fault instanceof PeerFault)) throw fault;
-      ring.fail(connection.drop(fault));
+      if (!(fault instanceof PeerFault || fault instanceof XenError)) throw fault;
+      const error = connection.drop(fault);
+      if (fault instanceof PeerFault) ring.fail(error);
       this.#options.onFault?.(connection.domid as Domid, fault);
       return false;
     }

@@ -6,7 +6,7 @@ export interface StoreTransport extends Disposable {
   readonly ready$: Observable<void>;
   /**
    * Reads up to `length` bytes and returns how many, 0 for none now.
-   * @throws PeerFault when the other end broke the protocol; Disconnected when it is gone
+   * @throws PeerFault when the other end broke the protocol; Disconnected or XenError when it is gone
    */
   read(into: Uint8Array, offset: number, length: number): number;
   /** Writes up to `length` bytes and returns how many, 0 for none now. @throws PeerFault as {@link read} */

@@ -40,11 +40,6 @@ export class Tree {
     first(special.introduceDomain);
   }
 
-  /** The number of nodes, special ones included. */
-  get size(): number {
-    return this.#nodes.size;
-  }
-
   /** The node, if it exists; permissions of domains that are gone are marked. */
   get(path: NodePath, transaction?: Transaction): StoreNode | undefined {
     const current = (): StoreNode | undefined => this.#nodes.get(path);

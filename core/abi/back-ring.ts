@@ -1,13 +1,13 @@
-import type { CopyRecord, Cursor, CursorClass } from './codegen.js';
+import type { RecordDraft, RecordView } from './message.js';
 import { overflow, type RingFormat, type RingOptions, ringShape, sring } from './ring.js';
 import type { Draft, Struct, View } from './struct.js';
 
 /** A request that was taken, and the draft of its answer; both private, and valid until the answer is put in. */
 export interface Exchange<Q extends Struct, R extends Struct, Id extends string = never> {
-  /** What the request goes by among those that are not answered. */
+  /** What the request goes by among those that are kept. */
   readonly ticket: number;
-  readonly request: View<Q, Id> & Cursor;
-  readonly response: Draft<R, Id> & Cursor;
+  readonly request: View<Q, Id> & RecordView;
+  readonly response: Draft<R, Id> & RecordDraft;
 }
 
 /**
@@ -22,19 +22,14 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   readonly #mask: number;
   readonly #slotWords: number;
   readonly #holdOff: number;
-  readonly #copyIn: CopyRecord;
-  readonly #copyOut: CopyRecord;
-  readonly #zero: (words: Int32Array, word: number) => void;
-  readonly #requests: Int32Array;
-  readonly #responses: Int32Array;
-  readonly #requestWords: number;
-  readonly #responseWords: number;
-  readonly #View: CursorClass;
-  readonly #Draft: CursorClass;
-  readonly #records: { readonly ticket: number; readonly request: Cursor; readonly response: Cursor }[] = [];
+  readonly #View: new () => RecordView;
+  readonly #Draft: new () => RecordDraft;
+  /** All records that were ever needed at once, by ticket; made when needed. */
+  readonly #records: Exchange<Q, R, Id>[] = [];
+  /** The tickets that are free: the first `#spares` of them. */
   readonly #spare: Int32Array;
   #spares = 0;
-  #current: { readonly ticket: number; readonly request: Cursor; readonly response: Cursor };
+  #current: Exchange<Q, R, Id>;
   #reqCons: number;
   #rspProdPvt: number;
   #rspProd: number;
@@ -46,25 +41,23 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * @throws PeerFault when there are more requests on the page than the ring holds
    */
   constructor(words: Int32Array, format: RingFormat<Q, R, Id>, options: RingOptions = {}) {
-    const { request, response, slotWords, entries } = ringShape(words, format, options.abi);
+    const { request, response, slotWords, entries } = ringShape(words, format, options);
     this.#words = words;
     this.entries = entries;
     this.#mask = entries - 1;
     this.#slotWords = slotWords;
     this.#holdOff = options.holdOff ?? 1;
-    this.#copyIn = request.copyIn;
-    this.#copyOut = response.copyOut;
-    this.#zero = response.zero;
-    this.#requestWords = request.words;
-    this.#responseWords = response.words;
-    this.#requests = new Int32Array((entries + 1) * request.words);
-    this.#responses = new Int32Array((entries + 1) * response.words);
     this.#View = request.View;
     this.#Draft = response.Draft;
     this.#spare = new Int32Array(entries + 1);
     this.#current = this.#record();
     this.#reqCons = this.#rspProdPvt = this.#rspProd = Atomics.load(words, sring.rspProd);
     this.unconsumed();
+  }
+
+  /** The index of the next request to take. */
+  get reqCons(): number {
+    return this.#reqCons;
   }
 
   /** Requests that were kept, and neither answered nor released since. */
@@ -74,7 +67,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
 
   /** The record that the last `take` filled. */
   get current(): Exchange<Q, R, Id> {
-    return this.#current as unknown as Exchange<Q, R, Id>;
+    return this.#current;
   }
 
   /**
@@ -92,49 +85,64 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   /** The next request, as a private copy that is valid until it is answered. Only after {@link unconsumed} counted it. */
   take(): Exchange<Q, R, Id> {
     const current = this.#current;
-    this.#copyIn(
-      this.#words,
-      sring.entries + (this.#reqCons & this.#mask) * this.#slotWords,
-      this.#requests,
-      current.request.$w,
-    );
+    current.request.$load(this.#words, sring.entries + (this.#reqCons & this.#mask) * this.#slotWords);
     this.#reqCons = (this.#reqCons + 1) | 0;
-    this.#zero(this.#responses, current.response.$w);
-    return current as unknown as Exchange<Q, R, Id>;
+    return current;
   }
 
-  /** Keeps the request that was taken last, to be answered later: the next `take` uses another record. */
+  /**
+   * Takes up to `count` requests and puts in what `handler` answers to each, until it throws or returns something: then that request is
+   * {@link current}, and not answered. Only after {@link unconsumed} counted them. One loop over local variables, as in
+   * {@link FrontRing.takeEach}.
+   */
+  serve(count: number, handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown): unknown {
+    const words = this.#words;
+    const mask = this.#mask;
+    const slotWords = this.#slotWords;
+    const { request, response } = this.#current;
+    let cons = this.#reqCons;
+    let prod = this.#rspProdPvt;
+    try {
+      for (let left = count; left > 0; left--) {
+        request.$load(words, sring.entries + (cons & mask) * slotWords);
+        cons = (cons + 1) | 0;
+        const later = handler(request, response);
+        if (later !== undefined) return later;
+        response.$store(words, sring.entries + (prod & mask) * slotWords, request.$lo, request.$hi);
+        prod = (prod + 1) | 0;
+      }
+    } finally {
+      this.#reqCons = cons;
+      this.#rspProdPvt = prod;
+    }
+    return undefined;
+  }
+
+  /** Keeps the request that was taken last, to be answered later: the next one gets another record. */
   keep(): void {
     this.#current = this.#record();
-  }
-
-  /** Zeroes the draft of an answer once more. */
-  blank(exchange: Exchange<Q, R, Id>): void {
-    this.#zero(this.#responses, exchange.response.$w);
   }
 
   /** Copies an answer into the next response slot, with its request's id. A kept record is free from then on. */
   put(exchange: Exchange<Q, R, Id>): void {
     const { request, response } = exchange;
-    response.$stamp(request.$lo, request.$hi);
-    this.#copyOut(
-      this.#responses,
-      response.$w,
-      this.#words,
-      sring.entries + (this.#rspProdPvt & this.#mask) * this.#slotWords,
-    );
+    const word = sring.entries + (this.#rspProdPvt & this.#mask) * this.#slotWords;
+    response.$store(this.#words, word, request.$lo, request.$hi);
     this.#rspProdPvt = (this.#rspProdPvt + 1) | 0;
-    if ((exchange as unknown) !== this.#current) this.release(exchange);
+    if (exchange !== this.#current) this.release(exchange);
   }
 
   /** Frees a kept record without an answer. */
   release(exchange: Exchange<Q, R, Id>): void {
+    exchange.response.$zero();
     this.#spare[this.#spares++] = exchange.ticket;
   }
 
-  /** The kept exchange of a ticket. */
+  /** The record of a ticket. @throws RangeError when there is none */
   exchange(ticket: number): Exchange<Q, R, Id> {
-    return this.#records[ticket] as unknown as Exchange<Q, R, Id>;
+    const exchange = this.#records[ticket];
+    if (exchange === undefined) throw new RangeError(`no request goes by ticket ${ticket}`);
+    return exchange;
   }
 
   /** Publishes what was put in; whether the frontend asked to be notified of it (RING_PUSH_RESPONSES_AND_CHECK_NOTIFY). */
@@ -157,17 +165,12 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     return Atomics.load(this.#words, sring.reqProd) !== seen;
   }
 
-  #record(): { readonly ticket: number; readonly request: Cursor; readonly response: Cursor } {
-    if (this.#spares > 0) {
-      this.#spares--;
-      const spare = this.#records[this.#spare[this.#spares] as number];
-      if (spare !== undefined) return spare;
-    }
-    const ticket = this.#records.length;
+  #record(): Exchange<Q, R, Id> {
+    if (this.#spares > 0) return this.exchange(this.#spare[--this.#spares] as number);
     const made = {
-      ticket,
-      request: new this.#View(this.#requests, ticket * this.#requestWords),
-      response: new this.#Draft(this.#responses, ticket * this.#responseWords),
+      ticket: this.#records.length,
+      request: new this.#View() as View<Q, Id> & RecordView,
+      response: new this.#Draft() as unknown as Draft<R, Id> & RecordDraft,
     };
     this.#records.push(made);
     return made;

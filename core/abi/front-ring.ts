@@ -1,10 +1,11 @@
-import type { CopyRecord, Cursor } from './codegen.js';
+import type { InPlace } from './in-place.js';
+import type { RecordDraft, RecordView } from './message.js';
 import { overflow, type RingFormat, type RingOptions, ringShape, sring } from './ring.js';
 import type { Draft, Slot, Struct, View } from './struct.js';
 
 /**
  * The frontend's end of a shared ring: it produces requests and consumes responses. The shared indices are read and written by
- * `Atomics` only, once per batch; responses are read as private copies (ring.h FRONT_RING_*).
+ * `Atomics` only, once per batch; responses are read as private copies (ring.h FRONT_RING_*, XSA-155).
  */
 export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
   /** Slots, a power of two. */
@@ -15,29 +16,26 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   readonly #mask: number;
   readonly #slotWords: number;
   readonly #holdOff: number;
-  readonly #slot: Cursor;
-  readonly #drafted: Int32Array;
-  readonly #draft: Cursor;
-  readonly #zero: (words: Int32Array, word: number) => void;
-  readonly #copyOut: CopyRecord;
-  readonly #copyIn: CopyRecord;
-  readonly #response: Int32Array;
-  readonly #view: Cursor;
   readonly #packs: boolean;
+  readonly #slot: InPlace;
+  readonly #draft: RecordDraft;
+  readonly #view: RecordView;
+  #draftId = 0;
   #reqProdPvt: number;
   #reqProd: number;
   #rspCons: number;
 
   /**
-   * Initialises the shared page, all of it (SHARED_RING_INIT, XSA-403), and this end.
+   * Initialises the shared page, all of it (SHARED_RING_INIT, XSA-403), and this end (FRONT_RING_INIT).
    * @param words the ring's pages, side by side
+   * @param options.first the index that the ring begins at; Xen's begin at 0
    */
   constructor(
     words: Int32Array,
     format: RingFormat<Q, R, Id>,
     options: RingOptions & { readonly first?: number } = {},
   ) {
-    const { request, response, slotWords, entries } = ringShape(words, format, options.abi);
+    const { request, response, slotWords, entries } = ringShape(words, format, options);
     const first = (options.first ?? 0) | 0;
     this.#words = words;
     this.entries = entries;
@@ -46,14 +44,9 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     this.#slotWords = slotWords;
     this.#holdOff = options.holdOff ?? 1;
     this.#packs = request.packs;
-    this.#slot = new request.Draft(words, sring.entries);
-    this.#drafted = new Int32Array(request.words);
-    this.#draft = new request.Draft(this.#drafted, 0);
-    this.#zero = request.zero;
-    this.#copyOut = request.copyOut;
-    this.#copyIn = response.copyIn;
-    this.#response = new Int32Array(response.words);
-    this.#view = new response.View(this.#response, 0);
+    this.#slot = new request.Slot(words, sring.entries);
+    this.#draft = new request.Draft();
+    this.#view = new response.View();
     this.#reqProdPvt = this.#reqProd = this.#rspCons = first;
     words.fill(0);
     Atomics.store(words, sring.reqProd, first);
@@ -72,43 +65,6 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     return this.free === 0;
   }
 
-  /** Requests put in whose response was not taken yet. */
-  get outstanding(): number {
-    return (this.#reqProdPvt - this.#rspCons) | 0;
-  }
-
-  /**
-   * The next free slot, to be written whole; it lies in shared memory where each of its words can be written at once, else in a private
-   * draft. The peer sees it after {@link put} and {@link push}; until then nothing is taken.
-   */
-  slot(id: number): Slot<Q, Id> & Cursor {
-    if (!this.#packs) return this.draft(id);
-    const slot = this.#slot;
-    slot.$w = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
-    slot.$id = id;
-    return slot as unknown as Slot<Q, Id> & Cursor;
-  }
-
-  /** Takes the slot that was written. The caller has seen that the ring is not {@link full}. */
-  put(): void {
-    if (!this.#packs) this.putDraft();
-    else this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
-  }
-
-  /** A zeroed private draft of the next request, to be put in by {@link putDraft}. */
-  draft(id: number): Draft<Q, Id> & Slot<Q, Id> & Cursor {
-    this.#zero(this.#drafted, 0);
-    this.#draft.$id = id;
-    return this.#draft as unknown as Draft<Q, Id> & Slot<Q, Id> & Cursor;
-  }
-
-  /** Copies the draft into the next free slot, and takes that. The caller has seen that the ring is not {@link full}. */
-  putDraft(): void {
-    this.#draft.$stamp(this.#draft.$id, 0);
-    this.#copyOut(this.#drafted, 0, this.#words, sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords);
-    this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
-  }
-
   /** The slot that the next request will take. */
   get nextRequest(): number {
     return this.#reqProdPvt & this.#mask;
@@ -117,6 +73,38 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   /** The slot that the next response will be taken from. */
   get nextResponse(): number {
     return this.#rspCons & this.#mask;
+  }
+
+  /**
+   * The next free slot, to be written whole; it lies in shared memory where each of its words can be written at once, else in a private
+   * draft. The peer sees it after {@link put} and {@link push}; until then nothing is taken.
+   */
+  slot(id: number): Slot<Q, Id> {
+    if (!this.#packs) return this.draft(id);
+    const slot = this.#slot;
+    slot.$w = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
+    slot.$pair = id;
+    return slot as unknown as Slot<Q, Id>;
+  }
+
+  /** Takes the slot that was written. The caller has seen that the ring is not {@link full}. */
+  put(): void {
+    if (this.#packs) this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
+    else this.putDraft();
+  }
+
+  /** A zeroed private draft of the next request, to be put in by {@link putDraft}. */
+  draft(id: number): Draft<Q, Id> & Slot<Q, Id> {
+    this.#draft.$zero();
+    this.#draftId = id;
+    return this.#draft as unknown as Draft<Q, Id> & Slot<Q, Id>;
+  }
+
+  /** Copies the draft into the next free slot, and takes that. The caller has seen that the ring is not {@link full}. */
+  putDraft(): void {
+    const word = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
+    this.#draft.$store(this.#words, word, this.#draftId, 0);
+    this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
   }
 
   /** Publishes what was put in; whether the backend asked to be notified of it (RING_PUSH_REQUESTS_AND_CHECK_NOTIFY). */
@@ -141,11 +129,34 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     return count;
   }
 
-  /** The next response, as a private copy that is valid until the next `take` (XSA-155). Only after {@link unconsumed} counted it. */
-  take(): View<R, Id> & Cursor {
-    this.#copyIn(this.#words, sring.entries + (this.#rspCons & this.#mask) * this.#slotWords, this.#response, 0);
+  /** The next response, as a private copy that is valid until the next is taken. Only after {@link unconsumed} counted it. */
+  take(): View<R, Id> & RecordView {
+    const view = this.#view;
+    view.$load(this.#words, sring.entries + (this.#rspCons & this.#mask) * this.#slotWords);
     this.#rspCons = (this.#rspCons + 1) | 0;
-    return this.#view as unknown as View<R, Id> & Cursor;
+    return view as View<R, Id> & RecordView;
+  }
+
+  /**
+   * Takes `count` responses and hands each to `each`; when that throws, the ones after it stay. Only after {@link unconsumed} counted
+   * them. One loop over local variables: what the compiler can keep in registers costs a third of `take` by `take`.
+   */
+  takeEach(count: number, each: (response: View<R, Id> & RecordView, slot: number) => void): void {
+    const words = this.#words;
+    const mask = this.#mask;
+    const slotWords = this.#slotWords;
+    const view = this.#view as View<R, Id> & RecordView;
+    let cons = this.#rspCons;
+    try {
+      for (let left = count; left > 0; left--) {
+        const slot = cons & mask;
+        view.$load(words, sring.entries + slot * slotWords);
+        cons = (cons + 1) | 0;
+        each(view, slot);
+      }
+    } finally {
+      this.#rspCons = cons;
+    }
   }
 
   /**

@@ -1,5 +1,5 @@
 import { PeerFault } from '../errors.js';
-import { type Codec, codecFor } from './codegen.js';
+import { type Codec, codecFor } from './codec.js';
 import type { Abi } from './layout.js';
 import type { Struct } from './struct.js';
 
@@ -45,7 +45,13 @@ export const ringEntries = (bytes: number, slotBytes: number): number => {
 };
 
 /** @throws TypeError for messages that are no whole words, which no ring of Xen has */
-export const ringShape = (words: Int32Array, format: RingFormat, abi: Abi = 'x86_64-abi'): RingShape => {
+export const ringShape = (
+  words: Int32Array,
+  format: RingFormat,
+  { abi = 'x86_64-abi', holdOff = 1 }: RingOptions,
+): RingShape => {
+  if (!Number.isInteger(holdOff) || holdOff < 1)
+    throw new RangeError(`a ring holds off 1 or more messages, not ${holdOff}`);
   const request = codecFor(format.request, abi, format.id);
   const response = codecFor(format.response, abi, format.id);
   const align = Math.max(request.layout.align, response.layout.align);

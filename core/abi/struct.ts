@@ -1,5 +1,5 @@
-import { codecFor } from './codegen.js';
 import type { ArrayField, Fields, Opaque, Padding, Scalar } from './fields.js';
+import { inPlaceClass } from './in-place.js';
 import { type Abi, abis, type Layout, layoutFor } from './layout.js';
 
 /** A C struct, or a union that begins with the members that its variants share; declared once for all ABIs. */
@@ -63,6 +63,8 @@ export interface NumbersDraft<T> extends ArrayDraft<T> {
 
 type FieldsOf<S> = S extends Struct<infer F> ? F : never;
 type IsOverlay<S> = S extends { readonly kind: 'overlay' } ? true : false;
+/** A member is hidden in a message and in the variants of one, not in the structs inside. */
+type Within<S, Hidden> = IsOverlay<S> extends true ? Hidden : never;
 type Seen<F extends Fields, Hidden> = {
   [K in keyof F]: F[K] extends Padding ? never : K extends Hidden ? never : K;
 }[keyof F];
@@ -98,7 +100,7 @@ type FieldSlot<X, Hidden> =
       : ArrayDraft<Slot<E>>
     : Slot<X, Hidden>;
 
-type FieldValue<X, Hidden> = X extends Scalar<infer T> ? T : X extends Opaque ? Words : Values<X, Hidden>;
+type FieldValue<X> = X extends Scalar<infer T> ? T : X extends Opaque ? Words : Values<X>;
 
 interface Settable<V> {
   /** Writes all plain members, and zero into the holes between them: each word of memory once. */
@@ -110,19 +112,19 @@ interface Settable<V> {
  * with its request.
  */
 export type View<S, Hidden = never> = {
-  readonly [K in Seen<FieldsOf<S>, Hidden>]: FieldView<FieldsOf<S>[K], Hidden>;
+  readonly [K in Seen<FieldsOf<S>, Hidden>]: FieldView<FieldsOf<S>[K], Within<S, Hidden>>;
 };
 
 /** All plain members of a struct at once; arrays and unions are written through their own cursors. */
 export type Values<S, Hidden = never> = {
-  readonly [K in Plain<FieldsOf<S>, Hidden>]: FieldValue<FieldsOf<S>[K], Hidden>;
+  readonly [K in Plain<FieldsOf<S>, Hidden>]: FieldValue<FieldsOf<S>[K]>;
 };
 
 /** A private record to be written, member by member or whole by `set`. */
 export type Draft<S, Hidden = never> = {
   -readonly [K in Numbers<FieldsOf<S>, Hidden>]: FieldsOf<S>[K] extends Scalar<infer T> ? T : never;
 } & {
-  readonly [K in Others<FieldsOf<S>, Hidden>]: FieldDraft<FieldsOf<S>[K], Hidden>;
+  readonly [K in Others<FieldsOf<S>, Hidden>]: FieldDraft<FieldsOf<S>[K], Within<S, Hidden>>;
 } & (IsOverlay<S> extends true ? unknown : Settable<Values<S, Hidden>>);
 
 /** A record that is written whole, by `set` and by its arrays' elements: each word once, and nothing is read back. */
@@ -144,10 +146,14 @@ export interface Place {
   readonly abi?: Abi;
 }
 
-const checkName = (owner: string, name: string): void => {
-  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name) || name === 'set' || name === 'constructor') {
+// Names become part of generated code.
+const isName = (name: string): boolean => /^[A-Za-z_][A-Za-z0-9_]*$/.test(name);
+const checkStruct = (name: string): void => {
+  if (!isName(name)) throw new TypeError(`${name} cannot be the name of a struct`);
+};
+const checkMember = (owner: string, name: string): void => {
+  if (!isName(name) || name === 'set' || name === 'constructor')
     throw new TypeError(`${owner}.${name} cannot be the name of a member`);
-  }
 };
 
 /**
@@ -155,8 +161,9 @@ const checkName = (owner: string, name: string): void => {
  * @throws TypeError for a name that cannot be a member's, and for a count that names no number beside its array
  */
 export const struct = <const F extends Fields>(name: string, fields: F): Struct<F, 'struct'> => {
+  checkStruct(name);
   for (const [member, field] of Object.entries(fields)) {
-    checkName(name, member);
+    checkMember(name, member);
     if (field.kind !== 'array' || field.count === undefined) continue;
     const count = fields[field.count]?.kind;
     if (count === undefined || count === 'u64' || !/^[ui]/.test(count)) {
@@ -185,6 +192,7 @@ export const overlay = <const V extends Variants, const K extends Common<V> = ne
   variants: V,
   options: { readonly shared?: readonly K[]; readonly choice?: Choice } = {},
 ): Struct<{ readonly [P in K]: SharedField<V, P> } & V, 'overlay'> => {
+  checkStruct(name);
   const fields: Record<string, Fields[string]> = {};
   for (const shared of options.shared ?? []) {
     for (const [variant, { fields: own }] of Object.entries(variants)) {
@@ -196,9 +204,17 @@ export const overlay = <const V extends Variants, const K extends Common<V> = ne
     }
   }
   for (const [variant, of] of Object.entries(variants)) {
-    checkName(name, variant);
+    checkMember(name, variant);
     if (variant in fields) throw new TypeError(`${name}.${variant} is both a variant and a shared member`);
     fields[variant] = of;
+  }
+  const { choice } = options;
+  if (choice !== undefined) {
+    if (!/^[ui](8|16|32)$/.test(fields[choice.by]?.kind ?? ''))
+      throw new TypeError(`${name} has no shared number ${choice.by} to choose by`);
+    for (const variant of [...Object.keys(choice.when), choice.otherwise]) {
+      if (!(variant in variants)) throw new TypeError(`${name} has no variant ${variant} to choose`);
+    }
   }
   const made = {
     kind: 'overlay' as const,
@@ -218,14 +234,16 @@ export const view = <S extends Struct>(
   of: S,
   words: Int32Array,
   { word = 0, abi = 'x86_64-abi' }: Place = {},
-): View<S> => new (codecFor(of, abi).View)(words, word) as unknown as View<S>;
+): View<S> =>
+  new (inPlaceClass({ of, abi, bias: 0, pair: undefined, writes: false }))(words, word) as unknown as View<S>;
 
 /** A cursor that writes a record in place; its setters change bytes by reading a word first, so the memory must be private. */
 export const draft = <S extends Struct>(
   of: S,
   words: Int32Array,
   { word = 0, abi = 'x86_64-abi' }: Place = {},
-): Draft<S> => new (codecFor(of, abi).Draft)(words, word) as unknown as Draft<S>;
+): Draft<S> =>
+  new (inPlaceClass({ of, abi, bias: 0, pair: undefined, writes: true }))(words, word) as unknown as Draft<S>;
 
 /** Offsets, size and alignment in bytes, as C computes them. */
 export const layoutOf = (of: Struct, abi: Abi = 'x86_64-abi'): Pick<Layout, 'size' | 'align' | 'offsets'> =>

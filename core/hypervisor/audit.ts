@@ -114,7 +114,7 @@ export class Audit {
   #mendGrants(mended: string[]): void {
     const slots = this.#domains.slots();
     for (const slot of slots) this.#pins.reset(slot);
-    for (let frame = this.#memory.firstFrame; frame < this.#memory.frames; frame++) this.#frames.setMappings(frame, 0);
+    this.#frames.resetMappings();
     for (const slot of slots) {
       this.#maptrack.relink(slot);
       for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {

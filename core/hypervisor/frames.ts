@@ -99,8 +99,12 @@ export class Frames {
     return this.#words[this.#table + frame * 2 + 1] as number;
   }
 
-  setMappings(frame: number, count: number): void {
-    this.#words[this.#table + frame * 2 + 1] = count;
+  /** Sets all counts of mappings to nothing, to be counted again. */
+  resetMappings(): void {
+    for (let frame = this.#memory.firstFrame; frame < this.#memory.frames; frame++) {
+      const word = this.#table + frame * 2 + 1;
+      if (this.#words[word] !== 0) this.#words[word] = 0;
+    }
   }
 
   /** Visits all frames that are not free. */

@@ -86,8 +86,10 @@ export class GrantPins {
 
   /** Sets all of a slot's pins to nothing, to be counted again by {@link count}. */
   reset(slot: number): void {
-    for (let ref = 0; ref < this.#entries.count(slot); ref++)
-      this.#words[this.#entries.active(slot, ref) + active.pin] = 0;
+    for (let ref = 0; ref < this.#entries.count(slot); ref++) {
+      const pin = this.#entries.active(slot, ref) + active.pin;
+      if (this.#words[pin] !== 0) this.#words[pin] = 0;
+    }
   }
 
   /** Counts pins of one mapping. */

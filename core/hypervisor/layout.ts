@@ -49,13 +49,15 @@ export const control = {
   maxGrantFrames: 71,
   maptrackFrames: 72,
   maxMaptrackFrames: 73,
-  /** The first free maptrack handle + 1. */
+  /** The first maptrack handle that was used and is free again, + 1. */
   freeHandle: 74,
   /** No word of the reference map below this one has a free bit. */
   freeRefHint: 75,
   /** Pages that the domain owns, released ones that others still map included. */
   pages: 76,
   incarnation: 77,
+  /** Maptrack handles from this one on were never used. */
+  freshHandle: 79,
   /** The port at which the next scan begins. */
   scanNext: 78,
   /** Lists of frames. */

@@ -31,18 +31,22 @@ export class Maptrack {
 
   /** Whether a free handle is there, the table growing if need be; else there is no space. */
   reserve(slot: number): boolean {
-    return this.#words[this.#memory.control(slot) + control.freeHandle] !== 0 || this.#grow(slot);
+    const at = this.#memory.control(slot);
+    if (this.#words[at + control.freeHandle] !== 0) return true;
+    return (this.#words[at + control.freshHandle] as number) < this.count(slot) || this.#grow(slot);
   }
 
   /** Records a mapping under a free handle; {@link reserve} has said that there is one. */
   add(slot: number, flags: number, granter: number, ref: number, frame: number): number {
     const words = this.#words;
-    const free = this.#memory.control(slot) + control.freeHandle;
-    const handle = (words[free] as number) - 1;
+    const at = this.#memory.control(slot);
+    const free = words[at + control.freeHandle] as number;
+    const handle = free === 0 ? (words[at + control.freshHandle] as number) : free - 1;
     const entry = this.#entry(slot, handle);
     words[entry + field.ref] = ref;
     words[entry + field.frame] = frame;
-    words[free] = words[entry + field.next] as number;
+    if (free === 0) words[at + control.freshHandle] = handle + 1;
+    else words[at + control.freeHandle] = words[entry + field.next] as number;
     Atomics.store(words, entry + field.flagsAndSlot, (flags & FLAGS) | (granter << SLOT));
     return handle;
   }
@@ -81,14 +85,15 @@ export class Maptrack {
   /** Makes the list of free handles anew. */
   relink(slot: number): void {
     const words = this.#words;
+    const at = this.#memory.control(slot);
     let free = 0;
-    for (let handle = this.count(slot) - 1; handle >= 0; handle--) {
+    for (let handle = (words[at + control.freshHandle] as number) - 1; handle >= 0; handle--) {
       const entry = this.#entry(slot, handle);
       if (words[entry] !== 0) continue;
       words[entry + field.next] = free;
       free = handle + 1;
     }
-    words[this.#memory.control(slot) + control.freeHandle] = free;
+    words[at + control.freeHandle] = free;
   }
 
   #entry(slot: number, handle: number): number {
@@ -102,13 +107,13 @@ export class Maptrack {
     const at = this.#memory.control(slot);
     const have = words[at + control.maptrackFrames] as number;
     if (have >= (words[at + control.maxMaptrackFrames] as number)) return false;
-    const frame = this.#frames.takeTable(words[at + control.domid] as Domid, frameKind.table);
-    if (frame < 0) return false;
-    const first = have * MAPTRACK_PER_FRAME;
-    for (let i = 0; i < MAPTRACK_PER_FRAME - 1; i++) words[frame * PAGE_WORDS + i * 4 + field.next] = first + i + 2;
-    Atomics.store(words, at + slotPage.maptrackFrameList + have, frame);
+    const place = at + slotPage.maptrackFrameList + have;
+    if (words[place] === 0) {
+      const frame = this.#frames.takeTable(words[at + control.domid] as Domid, frameKind.table);
+      if (frame < 0) return false;
+      Atomics.store(words, place, frame);
+    }
     Atomics.store(words, at + control.maptrackFrames, have + 1);
-    words[at + control.freeHandle] = first + 1;
     return true;
   }
 }

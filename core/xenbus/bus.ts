@@ -1,5 +1,16 @@
 import type { Newable } from 'inversify';
-import { filter, firstValueFrom, map, merge, mergeMap, Observable, Subject, Subscription, throwIfEmpty } from 'rxjs';
+import {
+  defer,
+  filter,
+  firstValueFrom,
+  map,
+  merge,
+  mergeMap,
+  Observable,
+  Subject,
+  Subscription,
+  throwIfEmpty,
+} from 'rxjs';
 import { Clock } from '../domain/clock.js';
 import type { Domain } from '../domain/domain.js';
 import { EventChannels } from '../domain/event-channels.js';
@@ -37,9 +48,11 @@ export interface Device<T> {
 class FrontBus<T> {
   readonly #devices = new Map<string, Device<T>>();
   readonly #found$ = new Subject<Device<T>>();
+  readonly #changed$ = new Subject<void>();
   readonly #start: () => Subscription;
   #running = Subscription.EMPTY;
-  #users = 0;
+  /** Who wants devices, and by which number; undefined for all. */
+  readonly #users = new Map<object, string | undefined>();
 
   constructor(domain: Domain, driver: FrontendClass<AnyProtocol, T>, protocol: AnyProtocol) {
     const environment = environmentOf(domain);
@@ -62,7 +75,11 @@ class FrontBus<T> {
     this.#start = () => {
       const running = startProbe(environment, {
         directory,
-        list: async () => ((await environment.store.directory(directory)) ?? []).map((id) => `${directory}/${id}`),
+        list: async () => {
+          const found = (await environment.store.directory(directory)) ?? [];
+          return found.filter((id) => this.#isWanted(id)).map((id) => `${directory}/${id}`);
+        },
+        changed$: this.#changed$,
         other: 'backend',
         begin,
         end: (path) => this.#devices.delete(path),
@@ -74,36 +91,44 @@ class FrontBus<T> {
     };
   }
 
-  /** Emits the devices that there are, then those that come; the last to unsubscribe gives them up. */
-  readonly devices$ = new Observable<Device<T>>((subscriber) => {
-    for (const device of this.#devices.values()) subscriber.next(device);
-    subscriber.add(this.#found$.subscribe(subscriber));
-    if (this.#users++ === 0) this.#running = this.#start();
-    return () => {
-      if (--this.#users === 0) this.#running.unsubscribe();
-    };
-  });
+  /** Emits the devices that there are, then those that come; those that nobody wants any more are given up. */
+  devices$(id: string | undefined): Observable<Device<T>> {
+    return new Observable<Device<T>>((subscriber) => {
+      const wants = (device: Device<T>): boolean => id === undefined || device.info.id === id;
+      for (const device of this.#devices.values()) if (wants(device)) subscriber.next(device);
+      subscriber.add(this.#found$.pipe(filter(wants)).subscribe(subscriber));
+      const user = {};
+      this.#users.set(user, id);
+      if (this.#users.size === 1) this.#running = this.#start();
+      else this.#changed$.next();
+      return () => {
+        this.#users.delete(user);
+        if (this.#users.size === 0) this.#running.unsubscribe();
+        else this.#changed$.next();
+      };
+    });
+  }
+
+  #isWanted(id: string): boolean {
+    return [...this.#users.values()].some((wanted) => wanted === undefined || wanted === id);
+  }
 }
 
 /**
- * Emits a device for each directory of a frontend's class that this domain has, or gets; completes when the domain ends. All who
- * subscribe are given the same devices. When the last unsubscribes, they are given up at once, without a word to the backends:
- * `close` them first. Errors with TypeError when the domain has another driver for this class of device.
+ * Emits a device for each directory of a frontend's class that this domain has, or gets, or for the one numbered `id`; completes
+ * when the domain ends. All who subscribe are given the same devices. One that nobody is subscribed for any more is given up at once,
+ * without a word to its backend: `close` it first. Errors with TypeError when the domain has another driver for this class of device.
  * @throws TypeError for a class that `@frontend` has not declared
  */
 export const devices$ = <P extends AnyProtocol, T>(
   domain: Domain,
   driver: FrontendClass<P, T>,
+  id?: string | number,
 ): Observable<Device<T>> => {
   const { protocol } = declared(driver, 'frontend');
-  return new Observable((subscriber) =>
-    claim(
-      domain,
-      `device/${protocol.device}`,
-      driver,
-      () => new FrontBus<T>(domain, driver, protocol),
-    ).devices$.subscribe(subscriber),
-  );
+  const bus = (): FrontBus<T> =>
+    claim(domain, `device/${protocol.device}`, driver, () => new FrontBus<T>(domain, driver, protocol));
+  return defer(() => bus().devices$(id === undefined ? undefined : String(id)));
 };
 
 /**
@@ -117,7 +142,7 @@ export const connection = <P extends AnyProtocol, T>(
   driver: FrontendClass<P, T>,
   id?: string | number,
 ): Promise<T> => {
-  const found$ = devices$(domain, driver).pipe(filter(({ info }) => id === undefined || info.id === String(id)));
+  const found$ = devices$(domain, driver, id);
   const first = firstValueFrom(
     found$.pipe(
       mergeMap(({ connections$, failures$ }) => merge(connections$, failures$.pipe(map(thrown)))),

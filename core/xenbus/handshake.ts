@@ -230,6 +230,8 @@ export abstract class Handshake<Step extends string> {
           return;
         } else throw seen.fault;
       } catch (error) {
+        // What failed because the other end has gone in the middle is no failure: the table says what to do then.
+        if ('state' in seen && seen.state !== 'Unknown' && (await this.#isGone())) continue;
         await this.#failed(error, own, 'state' in seen ? seen.state : undefined);
       }
     }
@@ -242,6 +244,11 @@ export abstract class Handshake<Step extends string> {
       if (error instanceof PeerFault) return { fault: error };
       throw error;
     }
+  }
+
+  async #isGone(): Promise<boolean> {
+    const seen = await this.#see();
+    return 'state' in seen && seen.state === 'Unknown';
   }
 
   /** Decides and acts; whether to look again at once. */

@@ -1,6 +1,7 @@
 import type { StoreOperations } from '../domain/xenstore.js';
 import { PeerFault } from '../errors.js';
 import type { Keys } from './keys.js';
+import { readIfAllowed } from './state-nodes.js';
 
 /** The values of keys by name, before a protocol's types are put on them. */
 export type AnyValues = Readonly<Record<string, unknown>>;
@@ -11,7 +12,7 @@ export type Texts = ReadonlyMap<string, string | undefined>;
 /** Reads the texts of a set of keys from a directory. */
 export const readTexts = async (store: StoreOperations, directory: string, keys: Keys): Promise<Texts> => {
   const texts = new Map<string, string | undefined>();
-  for (const name of Object.keys(keys)) texts.set(name, await store.read(`${directory}/${name}`));
+  for (const name of Object.keys(keys)) texts.set(name, await readIfAllowed(store, `${directory}/${name}`));
   return texts;
 };
 

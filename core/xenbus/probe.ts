@@ -1,4 +1,4 @@
-import { merge, Subject, Subscription } from 'rxjs';
+import { merge, NEVER, type Observable, Subject, Subscription } from 'rxjs';
 import { asDomid } from '../abi/units.js';
 import { PeerFault } from '../errors.js';
 import { describe } from './describe.js';
@@ -12,8 +12,10 @@ import { showState } from './states.js';
 export interface Probe {
   /** What is watched: `device/vbd`, `backend/vbd`. */
   readonly directory: string;
-  /** The directories of the devices that there are. */
+  /** The directories of the devices that there are, and are wanted. */
   list(): Promise<readonly string[]>;
+  /** Fires when others may be wanted. */
+  readonly changed$?: Observable<void>;
   readonly other: 'frontend' | 'backend';
   /** Makes the handshake of a device that was found. @throws when its driver cannot be made */
   begin(info: DeviceInfo): Handshake<string>;
@@ -27,9 +29,9 @@ export interface Probe {
  */
 export const startProbe = (
   { store, log }: HandshakeEnvironment,
-  { directory, list, other, begin, end }: Probe,
+  { directory, list, changed$ = NEVER, other, begin, end }: Probe,
 ): Subscription => {
-  const running = new Set<string>();
+  const running = new Map<string, Subscription>();
   const failed = new Set<string>();
   const closed = new Set<string>();
   const again$ = new Subject<void>();
@@ -46,8 +48,8 @@ export const startProbe = (
       otherendPath,
       otherend: asDomid(Number(id)),
     });
-    running.add(path);
     const subscription = handshake.start();
+    running.set(path, subscription);
     all.add(subscription);
     subscription.add(() => {
       running.delete(path);
@@ -65,6 +67,7 @@ export const startProbe = (
   };
   const look = async (): Promise<void> => {
     const paths = await list();
+    for (const [path, subscription] of running) if (!paths.includes(path)) subscription.unsubscribe();
     for (const past of [failed, closed]) for (const path of past) if (!paths.includes(path)) past.delete(path);
     for (const path of paths) {
       if (await passes(path)) continue;
@@ -78,7 +81,7 @@ export const startProbe = (
     }
   };
   all.add(
-    merge(store.watch$(directory), again$)
+    merge(store.watch$(directory), again$, changed$)
       .pipe(latestMap(look))
       .subscribe({ error: (error) => log.write({ level: 'error', source: directory, text: describe(error) }) }),
   );

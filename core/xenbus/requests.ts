@@ -1,4 +1,5 @@
 import type { FrontRing } from '../abi/front-ring.js';
+import type { RecordView } from '../abi/message.js';
 import type { Draft, Slot, Struct, View } from '../abi/struct.js';
 import { Disconnected, PeerFault } from '../errors.js';
 
@@ -40,8 +41,6 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   #frees: number;
   /** How many of the free slots are not for newcomers: none, or, while others wait or the link is closed, all. */
   #held = 0;
-  /** Responses of the batch that were not handed out yet. */
-  #left = 0;
   #queue: Waiting[] = [];
   #whenIdle: (() => void)[] = [];
   #closed: Error | undefined;
@@ -58,6 +57,19 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.#frees = entries;
     this.#free = Int32Array.from({ length: entries }, (_, i) => entries - 1 - i);
   }
+
+  /** Hands one response to who sent its request. */
+  readonly #answered = (response: View<R, Id> & RecordView, slot: number): void => {
+    const id = this.#paired ? response.$lo : slot;
+    const done = id >>> 0 < this.#entries && response.$hi === 0 ? this.#done[id] : undefined;
+    if (done === undefined) {
+      if (this.#closed !== undefined) return;
+      throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
+    }
+    this.#done[id] = undefined;
+    this.#free[this.#frees++] = id;
+    done(response, id);
+  };
 
   /** Slots of the ring. */
   get entries(): number {
@@ -85,6 +97,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     const ring = this.#ring;
     const id = this.#paired ? (this.#free[frees - 1] as number) : ring.nextRequest;
     fill(ring.slot(id), id);
+    if (this.#frees !== frees) throw new TypeError('a request cannot be sent while another is being written');
     ring.put();
     this.#frees = frees - 1;
     this.#done[id] = done;
@@ -136,8 +149,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       const count = this.#ring.unconsumed();
       if (count === 0 && !this.#ring.finalCheck()) break;
       total += count;
-      this.#left = count;
-      while (this.#left > 0) this.#complete();
+      for (let left = count; left > 0; ) left -= this.#complete(left);
       this.#serve();
     }
     if (total > 0) this.#tellIdle();
@@ -149,7 +161,6 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     if (this.#closed !== undefined) return;
     this.#closed = error;
     this.#held = this.#entries;
-    this.#left = 0;
     for (let id = 0; id < this.#entries; id++) {
       const lost = this.#done[id] === undefined ? undefined : this.#lost[id];
       this.#done[id] = this.#lost[id] = undefined;
@@ -161,28 +172,16 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.#tellIdle();
   }
 
-  /** Hands out what is left of the batch, up to the first callback that throws. */
-  #complete(): void {
+  /** Hands out up to `count` responses; says how many, which is less when a callback threw. */
+  #complete(count: number): number {
+    const before = this.#ring.nextResponse;
     try {
-      this.#each();
+      this.#ring.takeEach(count, this.#answered);
+      return count;
     } catch (error) {
       if (error instanceof PeerFault) throw error;
       this.#onError(error);
-    }
-  }
-
-  #each(): void {
-    const ring = this.#ring;
-    while (this.#left > 0) {
-      this.#left--;
-      const slot = ring.nextResponse;
-      const response = ring.take();
-      const id = this.#paired ? response.$lo : slot;
-      const done = id >>> 0 < this.#entries && response.$hi === 0 ? this.#done[id] : undefined;
-      if (done === undefined) throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
-      this.#done[id] = undefined;
-      this.#free[this.#frees++] = id;
-      done(response, id);
+      return ((this.#ring.nextResponse - before - 1) & (this.#entries - 1)) + 1;
     }
   }
 
@@ -202,13 +201,14 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
   #serve(): void {
+    if (this.#closed !== undefined) return;
     this.#held = 0;
     while (this.#queue.length > 0 && this.#frees > 0) {
       const next = this.#queue.shift();
       if (next !== undefined) this.#tell(next.room);
     }
-    if (this.#closed === undefined && this.#queue.length === 0) this.#held = 0;
-    else this.#held = this.#entries;
+    if (this.#closed !== undefined) return;
+    this.#held = this.#queue.length === 0 ? 0 : this.#entries;
     this.push();
   }
 

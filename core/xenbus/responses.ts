@@ -23,6 +23,9 @@ export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends
   readonly onError: (error: unknown) => void;
 }
 
+const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+
 const unserved = (): never => {
   throw new XenError('EOPNOTSUPP', 'nobody serves this ring');
 };
@@ -40,8 +43,6 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   #slots: { readonly slots: RingSlots<Q, R, Id>; readonly drain: Drain<Q, R, Id> } | undefined;
   /** Answers that Observables are still to give. */
   readonly #answers = new Subscription();
-  /** Requests of the batch that were not taken yet. */
-  #left = 0;
   #flushing = false;
   #whenIdle: (() => void)[] = [];
   #closed = false;
@@ -103,10 +104,9 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     while (!this.#closed) {
       const count = ring.unconsumed();
       if (count === left && !ring.finalCheck(left)) break;
-      this.#left = count;
-      if (this.#slots === undefined) this.#serveAll();
-      else this.#left = this.#slots.slots.offer(count, this.#slots.drain);
-      left = this.#left;
+      left = 0;
+      if (this.#slots === undefined) this.#serveAll(count);
+      else left = this.#slots.slots.offer(count, this.#slots.drain);
       total += count - left;
       this.push();
     }
@@ -123,7 +123,6 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   /** Takes no more requests. Answers that come later are dropped, but still counted as {@link pending} until then. */
   close(): void {
     this.#closed = true;
-    this.#left = 0;
     this.#tellIdle();
   }
 
@@ -139,32 +138,26 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     }
   }
 
-  #serveAll(): void {
-    while (this.#left > 0) {
-      try {
-        this.#each();
-      } catch (error) {
-        this.#refused(this.#ring.current, error);
-      }
-    }
-  }
-
-  #each(): void {
+  #serveAll(count: number): void {
     const ring = this.#ring;
-    while (this.#left > 0) {
-      this.#left--;
-      const exchange = ring.take();
-      const later = this.#handler(exchange.request, exchange.response);
-      if (typeof later === 'object' && later !== null) this.#later(exchange, later);
-      else ring.put(exchange);
+    const end = (ring.reqCons + count) | 0;
+    while (ring.reqCons !== end) {
+      let later: unknown;
+      try {
+        later = ring.serve((end - ring.reqCons) | 0, this.#handler);
+      } catch (error) {
+        this.#refused(ring.current, error);
+        continue;
+      }
+      if (later !== undefined) this.#later(ring.current, later);
     }
   }
 
   /** Waits for an asynchronous answer; the next request gets another record. */
-  #later(exchange: Exchange<Q, R, Id>, later: object): void {
+  #later(exchange: Exchange<Q, R, Id>, later: unknown): void {
     const answered = (): void => this.#answer(exchange, () => this.#ring.put(exchange));
     const failed = (error: unknown): void => this.#answer(exchange, () => this.#refused(exchange, error));
-    if ('then' in later && typeof later.then === 'function') {
+    if (isPromise(later)) {
       this.#ring.keep();
       later.then(answered, failed);
     } else if (isObservable(later)) {
@@ -213,7 +206,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   #refused(exchange: Exchange<Q, R, Id>, error: unknown): void {
     if (error instanceof PeerFault) throw error;
     if (!(error instanceof XenError)) this.#onError(error);
-    this.#ring.blank(exchange);
+    exchange.response.$zero();
     try {
       this.#refuse(exchange.response, error instanceof XenError ? error.errno : errno.EIO, exchange.request);
     } catch (mistake) {

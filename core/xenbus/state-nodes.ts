@@ -1,5 +1,5 @@
 import type { StoreOperations } from '../domain/xenstore.js';
-import { PeerFault, XenError } from '../errors.js';
+import { XenError } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
 import { parseState, showState, type XenbusState } from './states.js';
 
@@ -9,13 +9,21 @@ export const readOwnState = async (store: StoreOperations, { path }: DeviceInfo)
   return parseState(await store.read(node), node);
 };
 
-/** The other end's state as the store has it. @throws PeerFault when it is none, or cannot be read */
+/**
+ * The other end's state as the store has it: none where there is no node, or nothing that this domain may read, which is what the
+ * store says of a directory whose domain is gone (`xenbus_read_driver_state`). @throws PeerFault when it is none
+ */
 export const readOtherState = async (store: StoreOperations, { otherendPath }: DeviceInfo): Promise<XenbusState> => {
   const node = `${otherendPath}/state`;
+  return parseState(await readIfAllowed(store, node), node);
+};
+
+/** As `read`; undefined where this domain may not read. */
+export const readIfAllowed = async (store: StoreOperations, path: string): Promise<string | undefined> => {
   try {
-    return parseState(await store.read(node), node);
+    return await store.read(path);
   } catch (error) {
-    if (error instanceof XenError && error.code === 'EACCES') throw new PeerFault(`${node} cannot be read`);
+    if (error instanceof XenError && error.code === 'EACCES') return undefined;
     throw error;
   }
 };

@@ -86,7 +86,7 @@ export const pvcallsDataIntf = struct('pvcalls_data_intf', {
 export const xenPvcallsRequest = struct('xen_pvcalls_request', {
   req_id: u32,
   cmd: u32,
-  u: overlay('xen_pvcalls_request.u', {
+  u: overlay('xen_pvcalls_request_u', {
     socket: struct('xen_pvcalls_socket', { id: opaque64, domain: u32, type: u32, protocol: u32, pad: bytes(4) }),
     connect: struct('xen_pvcalls_connect', {
       id: opaque64,
@@ -113,7 +113,7 @@ export const xenPvcallsResponse = struct('xen_pvcalls_response', {
   cmd: u32,
   ret: i32,
   pad: u32,
-  u: overlay('xen_pvcalls_response.u', {
+  u: overlay('xen_pvcalls_response_u', {
     socket: answered,
     connect: answered,
     release: answered,
@@ -176,7 +176,7 @@ export const evtchnStatus = struct('evtchn_status', {
   port,
   status: u32,
   vcpu: u32,
-  u: overlay('evtchn_status.u', {
+  u: overlay('evtchn_status_u', {
     unbound: struct('unbound', { dom: domid }),
     interdomain: struct('interdomain', { dom: domid, port }),
     pirq: struct('pirq', { pirq: u32 }),
@@ -214,7 +214,7 @@ export const gnttab = [
 
 /** grant_table.h `struct gnttab_cache_flush`. */
 export const gnttabCacheFlush = struct('gnttab_cache_flush', {
-  a: overlay('gnttab_cache_flush.a', {
+  a: overlay('gnttab_cache_flush_a', {
     dev_bus_addr: struct('dev_bus_addr', { dev_bus_addr: opaque64 }),
     ref: struct('ref', { ref: grantRef }),
   }),

@@ -83,7 +83,7 @@ const wrongMetadata = ({ path, imports }: Source): readonly string[] =>
 /** A domain is booted from a module that exports its drivers, and as default its bindings; nothing else has a use for either. */
 const wrongExports = ({ path, hasDefaultExport, reExports }: Source): readonly string[] => [
   ...(hasDefaultExport && !/^examples\/|(^|[/.])module\.ts$/.test(path) ? [`${path} has a default export`] : []),
-  ...(reExports && !/^examples\/|(^|\/)(index|module)\.ts$/.test(path)
+  ...(reExports && !/^examples\/|(^|\/)(index|(.*\.)?module)\.ts$/.test(path)
     ? [`${path} exports what is another file’s`]
     : []),
 ];

@@ -1,7 +1,7 @@
 import { asDomid, asGrantRef, asPort, type Domid, type GrantRef, PAGE_SIZE, type Port } from '../../core/abi/units.js';
 import { type EventChannel, EventChannels } from '../../core/domain/event-channels.js';
 import { GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
-import { type PeerFault, XenError } from '../../core/errors.js';
+import { XenError } from '../../core/errors.js';
 import { type DomainState, localChannelPair, RingXenStore, ringPage, XenStoreServer } from '../../xenstore/index.js';
 import { GuestRing } from '../../xenstore/ring-page.js';
 import { RawClient } from './raw-client.js';
@@ -90,7 +90,7 @@ export class StoreMachine {
       channels: this.ports,
       post: this.post,
       domainInfo: (domid) => this.states.get(domid),
-      onFault: (domid: Domid, fault: PeerFault) => this.faults.push(`${domid}: ${fault.message}`),
+      onFault: (domid, fault) => this.faults.push(`${domid}: ${fault.message}`),
     });
   }
 

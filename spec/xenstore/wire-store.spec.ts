@@ -3,23 +3,12 @@ import fc from 'fast-check';
 import { firstValueFrom, take, toArray } from 'rxjs';
 import { asDomid } from '../../core/abi/units.js';
 import type { StoreOperations } from '../../core/domain/xenstore.js';
-import { Disconnected, PeerFault, XenError } from '../../core/errors.js';
-import { DirectXenStore, localChannelPair, RingXenStore, type WireXenStore } from '../../xenstore/index.js';
-import { fromStrings } from '../../xenstore/payload.js';
-import { StoreRing } from '../../xenstore/ring-page.js';
-import { encodeMessage, MessageReader, PAYLOAD_MAX, type XsMessage, xs } from '../../xenstore/wire.js';
+import { Disconnected, XenError } from '../../core/errors.js';
+import { DirectXenStore, RingXenStore, type WireXenStore } from '../../xenstore/index.js';
+import { PAYLOAD_MAX } from '../../xenstore/wire.js';
 import { RETRIES_MAX } from '../../xenstore/wire-store.js';
-import { memoryPage, StoreMachine } from '../support/store-machine.js';
-
-/** What a promise rejects with. */
-const failure = async (work: Promise<unknown>): Promise<Error> => {
-  try {
-    await work;
-  } catch (error) {
-    if (error instanceof Error) return error;
-  }
-  throw new Error('it did not fail');
-};
+import { failure } from '../support/failure.js';
+import { StoreMachine } from '../support/store-machine.js';
 
 describe('a client of the store', () => {
   let machine: StoreMachine;
@@ -362,96 +351,5 @@ describe('a client of the store', () => {
     expect(made.word(2052)).to.equal(1000);
     machine.server.introduce(made.domid, made.port);
     expect(await machine.finish(path)).to.equal('/local/domain/4');
-  });
-
-  describe('of a store that does not behave', () => {
-    /** A guest's client, and the store's end of its page, played by hand. */
-    const byHand = () => {
-      const page = memoryPage();
-      const [own, other] = localChannelPair(machine.post);
-      const ring = new StoreRing(page, other);
-      other.subscribe();
-      const reader = new MessageReader();
-      const store = new RingXenStore(page, own);
-      const receive = (): XsMessage => {
-        machine.run();
-        const message = reader.next((into, offset, length) => ring.read(into, offset, length));
-        if (message === undefined) throw new Error('no request came');
-        return message;
-      };
-      const send = (message: Partial<XsMessage>, ...texts: string[]): void => {
-        const bytes = encodeMessage({ type: 0, reqId: 0, txId: 0, payload: fromStrings(...texts), ...message });
-        ring.write(bytes, 0, bytes.length);
-        machine.run();
-      };
-      return { page, store, receive, send, ring };
-    };
-
-    it('matches replies by their number, in whatever order they come, with events in between', async () => {
-      const { store, receive, send } = byHand();
-      const [a, b] = [store.read('a'), store.read('b')];
-      const [first, second] = [receive(), receive()];
-      send({ ...second, payload: Uint8Array.of(66) });
-      send({ type: xs.WATCH_EVENT }, 'x', 'nobody');
-      send({ ...first, reqId: 12345, payload: Uint8Array.of(88) });
-      send({ ...first, payload: Uint8Array.of(65) });
-      expect([await a, await b]).to.deep.equal(['A', 'B']);
-    });
-
-    it('takes oxenstored’s EQUOTA for ENOSPC, and a name that nobody knows for EINVAL', async () => {
-      const { store, receive, send } = byHand();
-      for (const [name, code] of [
-        ['EQUOTA', 'ENOSPC'],
-        ['EWHAT', 'EINVAL'],
-        ['EROFS', 'EROFS'],
-      ] as const) {
-        const work = store.write('a', '');
-        send({ ...receive(), type: xs.ERROR, payload: fromStrings(name) });
-        expect(await failure(work)).to.include({ code });
-      }
-    });
-
-    const lies: readonly (readonly [string, (hand: ReturnType<typeof byHand>) => void])[] = [
-      ['a reply of another type', ({ receive, send }) => send({ ...receive(), type: xs.RM })],
-      ['an event without a token', ({ send }) => send({ type: xs.WATCH_EVENT }, 'x')],
-      [
-        'a payload that is too long',
-        ({ ring }) => {
-          const header = new Uint8Array(16);
-          new DataView(header.buffer).setUint32(12, 4097, true);
-          ring.write(header, 0, 16);
-          machine.run();
-        },
-      ],
-      [
-        'an index that cannot be',
-        ({ page, ring }) => {
-          Atomics.store(page.words, 2060 >> 2, 5000);
-          expect(() => ring.write(new Uint8Array(1), 0, 1)).to.throw(PeerFault);
-          ring.fail(0);
-          machine.run();
-        },
-      ],
-    ];
-    for (const [what, lie] of lies) {
-      it(`closes the connection for ${what}, with a PeerFault to all who wait`, async () => {
-        const hand = byHand();
-        const work = [hand.store.read('a'), hand.store.read('b')];
-        lie(hand);
-        for (const end of await Promise.allSettled(work)) {
-          expect(end).to.have.property('reason').that.is.instanceOf(PeerFault);
-        }
-        expect(await failure(hand.store.read('c'))).to.be.instanceOf(PeerFault);
-      });
-    }
-
-    it('refuses a listing in parts that never ends', async () => {
-      const { store, receive, send } = byHand();
-      const work = store.directory('d');
-      send({ ...receive(), type: xs.ERROR, payload: fromStrings('E2BIG') });
-      await machine.settle();
-      send({ ...receive(), payload: fromStrings('7') });
-      expect(await failure(work)).to.be.instanceOf(PeerFault);
-    });
   });
 });

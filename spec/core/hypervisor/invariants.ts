@@ -1,0 +1,109 @@
+import { expect } from 'chai';
+import type { Domid } from '../../../core/abi/units.js';
+import { frameKind } from '../../../core/hypervisor/frames.js';
+import { gtf } from '../../../core/hypervisor/grant-entries.js';
+import { gntmap } from '../../../core/hypervisor/grant-map.js';
+import { GrantPins, pinOf } from '../../../core/hypervisor/grant-pins.js';
+import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { control, header, life, PAGE_WORDS, slotPage } from '../../../core/hypervisor/layout.js';
+import { Maptrack } from '../../../core/hypervisor/maptrack.js';
+import { Ports, peerPortOf, peerSlotOf, portState, stateOf } from '../../../core/hypervisor/ports.js';
+
+const halves = gntmap.hostMap | gntmap.deviceMap;
+
+/** What must hold in every machine whose lock nobody has, read from the tables themselves. */
+export const expectSound = (hypervisor: Hypervisor, when: string): void => {
+  const { memory, domains, frames, sharedInfo, grantEntries } = hypervisor;
+  const { words } = memory;
+  const ports = new Ports(memory, frames, sharedInfo);
+  const maptrack = new Maptrack(memory, frames);
+  const pins = new GrantPins(memory, grantEntries, frames);
+  const slots = domains.slots();
+  const wrong: string[] = [];
+  const check = (right: boolean, what: string): void => {
+    if (!right) wrong.push(what);
+  };
+
+  check(words[header.lock] === 0, `the lock is held: ${words[header.lock]}`);
+  const expectedPins = new Map<string, number>();
+  const mappings = new Map<number, number>();
+  for (const slot of slots) {
+    const at = memory.control(slot);
+    const domid = domains.domid(slot);
+    const now = words[at + control.life];
+    check(now === life.alive || now === life.zombie, `domain ${domid} is in life ${now}`);
+    check(memory.slotOf(domid) === slot, `domain ${domid} is not found`);
+    let lowest = 0;
+    while (stateOf(ports.get(slot, lowest)) !== portState.free) lowest++;
+    check((words[at + control.freePortHint] as number) <= lowest, `domain ${domid} would not find port ${lowest}`);
+    const page = sharedInfo.at(slot);
+    const abi32 = sharedInfo.isAbi32(slot);
+    for (let port = 1; port < ports.valid(slot); port++) {
+      const word = ports.get(slot, port);
+      if (stateOf(word) === portState.interdomain) {
+        const peer = ports.get(peerSlotOf(word), peerPortOf(word));
+        const back = stateOf(peer) === portState.interdomain && peerSlotOf(peer) === slot && peerPortOf(peer) === port;
+        check(back, `port ${port} of domain ${domid} has no peer`);
+      }
+      if (now === life.alive && sharedInfo.isPending(page, port) && !sharedInfo.isMasked(page, abi32, port)) {
+        check((words[page] as number) !== 0, `domain ${domid} does not know that port ${port} is pending`);
+      }
+    }
+    for (let handle = 0; handle < maptrack.count(slot); handle++) {
+      const flags = maptrack.flags(slot, handle);
+      if (flags === 0) continue;
+      check((flags & halves) !== 0, `handle ${handle} of domain ${domid} maps nothing`);
+      const key = `${maptrack.granter(slot, handle)} ${maptrack.ref(slot, handle)}`;
+      const readonly = (flags & gntmap.readonly) !== 0;
+      const host = flags & gntmap.hostMap ? (readonly ? pinOf.hostRead : pinOf.hostWrite) : 0;
+      const device = flags & gntmap.deviceMap ? (readonly ? pinOf.deviceRead : pinOf.deviceWrite) : 0;
+      expectedPins.set(key, (expectedPins.get(key) ?? 0) + host + device);
+      const frame = maptrack.frame(slot, handle);
+      mappings.set(frame, (mappings.get(frame) ?? 0) + 1);
+    }
+  }
+  for (const slot of slots) {
+    for (let ref = 0; ref < grantEntries.count(slot); ref++) {
+      const pinned = pins.pins(slot, ref);
+      const what = `grant ${ref} of domain ${domains.domid(slot)}`;
+      check(pinned === (expectedPins.get(`${slot} ${ref}`) ?? 0), `${what} is pinned ${pinned} times`);
+      const inUse = (words[grantEntries.entry(slot, ref)] as number) & (gtf.reading | gtf.writing);
+      const writers = pinned & 0x00ff00ff;
+      const right = pinned === 0 ? 0 : writers === 0 ? gtf.reading : gtf.reading | gtf.writing;
+      check(inUse === right, `${what} has in-use bits ${inUse} for pins ${pinned}`);
+    }
+  }
+  const owned = new Map<Domid, number>();
+  const tables = new Map<number, Domid>();
+  for (const slot of slots) {
+    const at = memory.control(slot);
+    const lists = [
+      ...words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
+      ...words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+    ];
+    for (const frame of lists) {
+      if (frame === 0) continue;
+      check(!tables.has(frame), `frame ${frame} serves two tables`);
+      tables.set(frame, domains.domid(slot));
+    }
+  }
+  frames.each((frame, owner, kind) => {
+    check(
+      (mappings.get(frame) ?? 0) === frames.mappings(frame),
+      `frame ${frame} counts ${frames.mappings(frame)} mappings`,
+    );
+    mappings.delete(frame);
+    if (kind === frameKind.page || kind === frameKind.released) owned.set(owner, (owned.get(owner) ?? 0) + 1);
+    else check(tables.get(frame) === owner, `frame ${frame} of domain ${owner} serves no table`);
+    if (kind === frameKind.released) check(frames.mappings(frame) > 0, `frame ${frame} is held by nobody`);
+    tables.delete(frame);
+    check(memory.slotOf(owner) >= 0, `frame ${frame} is of domain ${owner}, which does not exist`);
+  });
+  check(tables.size === 0, `tables in frames of nobody: ${[...tables.keys()]}`);
+  check(mappings.size === 0, `mappings of frames of nobody: ${[...mappings.keys()]}`);
+  for (const slot of slots) {
+    const pages = words[memory.control(slot) + control.pages];
+    check(pages === (owned.get(domains.domid(slot)) ?? 0), `domain ${domains.domid(slot)} counts ${pages} pages`);
+  }
+  expect(wrong, when).to.deep.equal([]);
+};

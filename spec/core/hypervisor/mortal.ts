@@ -1,0 +1,98 @@
+import type { Ring } from '../../../core/hypervisor/doorbell.js';
+import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import type { MachineSize } from '../../../core/hypervisor/memory.js';
+
+/** Thrown where a thread was to be terminated. Our Xen has no `finally`, so nothing runs after it, as in a terminated thread. */
+export class Death extends Error {}
+
+const writers = ['store', 'add', 'sub', 'and', 'or', 'xor', 'exchange', 'compareExchange'] as const;
+const readers = ['load', 'notify', 'wait'] as const;
+
+type Operation = (array: Int32Array, ...rest: number[]) => unknown;
+
+/**
+ * A hypervisor whose caller can be made to die before any of its writes to the tables, plain ones as well as those by Atomics. Its
+ * words are a Proxy, and Atomics is replaced, while one of the methods here runs.
+ */
+export class Mortal {
+  readonly hypervisor: Hypervisor;
+  readonly #words: Int32Array;
+  #proxy: Int32Array;
+  #left = Number.POSITIVE_INFINITY;
+  #writes = 0;
+
+  constructor(size: MachineSize, ring: Ring) {
+    const plain = globalThis.Int32Array;
+    let words: Int32Array = new plain(0);
+    this.#proxy = words;
+    globalThis.Int32Array = new Proxy(plain, {
+      construct: (target, args: [SharedArrayBuffer]) => {
+        words = new target(args[0]);
+        this.#proxy = new Proxy(words, {
+          get: (array, key) => {
+            const value: unknown = Reflect.get(array, key);
+            return typeof value === 'function' ? value.bind(array) : value;
+          },
+          set: (array, key, value: number) => {
+            this.#write();
+            return Reflect.set(array, key, value);
+          },
+        });
+        return this.#proxy;
+      },
+    });
+    try {
+      this.hypervisor = Hypervisor.create(size, ring);
+    } finally {
+      globalThis.Int32Array = plain;
+    }
+    this.#words = words;
+  }
+
+  /** Runs calls that survive; how many writes they made. */
+  live(calls: () => void): number {
+    this.#left = Number.POSITIVE_INFINITY;
+    return this.#run(calls);
+  }
+
+  /** Runs calls whose caller dies after `writes` writes; false when they had come to their end by then. */
+  die(writes: number, calls: () => void): boolean {
+    this.#left = writes;
+    try {
+      this.#run(calls);
+      return false;
+    } catch (error) {
+      if (!(error instanceof Death)) throw error;
+      return true;
+    } finally {
+      this.#left = Number.POSITIVE_INFINITY;
+    }
+  }
+
+  #write(): void {
+    if (this.#left === 0) throw new Death();
+    this.#left--;
+    this.#writes++;
+  }
+
+  #run(calls: () => void): number {
+    this.#writes = 0;
+    const kept = new Map<string, Operation>();
+    const atomics = Atomics as unknown as Record<string, Operation>;
+    for (const name of [...writers, ...readers]) {
+      const operation = atomics[name] as Operation;
+      const writes = (writers as readonly string[]).includes(name);
+      kept.set(name, operation);
+      atomics[name] = (array, ...rest) => {
+        if (writes && array === this.#proxy) this.#write();
+        return operation(array === this.#proxy ? this.#words : array, ...rest);
+      };
+    }
+    try {
+      calls();
+    } finally {
+      for (const [name, operation] of kept) atomics[name] = operation;
+    }
+    return this.#writes;
+  }
+}
