@@ -139,6 +139,8 @@ export class LocalMachine extends Machine {
   override ledger(): readonly DomainLedger[] {
     return [...this.#domains.values()].map(({ domain, grants, introduced }) => {
       const { domid, name } = domain;
+      // What was parked and has been let go of since is nobody's.
+      grants.reclaim(Number.MAX_SAFE_INTEGER);
       const counts = this.hypervisor.ledger(domid);
       const { unbound, interdomain } = counts.ports;
       // Every domain has one channel, one grant and one page for its store ring, which the store maps when it is introduced.
