@@ -2,7 +2,7 @@ import { errno } from '../abi/errno.js';
 import { gntst } from '../abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef } from '../abi/units.js';
 import { type Frames, frameKind } from './frames.js';
-import { ACTIVE_PER_FRAME, control, domainFlag, GRANTS_PER_FRAME, PAGE_WORDS, slotPage } from './layout.js';
+import { ACTIVE_PER_FRAME, control, domainFlag, GRANTS_PER_FRAME, pairAt, quadAt, slotPage } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 
@@ -53,16 +53,12 @@ export class GrantEntries {
 
   /** The first word of an entry: flags and domid, then the frame. */
   entry(slot: number, ref: number): number {
-    const list = this.#memory.control(slot) + control.grantFrameList;
-    const frame = this.#words[list + Math.trunc(ref / GRANTS_PER_FRAME)] as number;
-    return frame * PAGE_WORDS + (ref % GRANTS_PER_FRAME) * 2;
+    return pairAt(this.#words, this.#memory.control(slot) + control.grantFrameList, ref);
   }
 
   /** The first word of Xen's own record of an entry. */
   active(slot: number, ref: number): number {
-    const list = this.#memory.control(slot) + control.activeFrameList;
-    const frame = this.#words[list + Math.trunc(ref / ACTIVE_PER_FRAME)] as number;
-    return frame * PAGE_WORDS + (ref % ACTIVE_PER_FRAME) * 4;
+    return quadAt(this.#words, this.#memory.control(slot) + control.activeFrameList, ref);
   }
 
   /**
