@@ -245,19 +245,19 @@ describe('two ends that interrupt each other at any access to the shared indices
   const mutations: readonly (readonly [string, string | RegExp, string])[] = [
     [
       'without the final look',
-      /return Atomics\.load\(this\.#words, sring\.(req|rsp)Prod\) !== [^;]+;/,
+      /return Atomics\.load\(this\.words, sring\.(req|rsp)Prod\) !== [^;]+;/,
       'return false;',
     ],
     [
       'that looks before it asks',
-      /Atomics\.store\(this\.#words, sring\.(req|rsp)Event, ([^;]+)\);\s*return ([^;]+);/,
+      /Atomics\.store\(this\.words, sring\.(req|rsp)Event, ([^;]+)\);\s*return ([^;]+);/,
       'const more = $3; Atomics.store(this.#words, sring.$1Event, $2); return more;',
     ],
-    ['that never asks', /Atomics\.store\(this\.#words, sring\.(req|rsp)Event, \((seen|this)[^;]+;/, ''],
-    ['that asks for a message it has', /\((seen|this\.#rspCons) \+ (this\.#holdOff|ahead)\)/, '$1'],
+    ['that never asks', /Atomics\.store\(this\.words, sring\.(req|rsp)Event, \((seen|this)[^;]+;/, ''],
+    ['that asks for a message it has', /\((seen|this\.rspCons) \+ (this\.holdOff|ahead)\)/, '$1'],
     [
       'that asks for the message after the next',
-      /\((seen|this\.#rspCons) \+ (this\.#holdOff|ahead)\)/,
+      /\((seen|this\.rspCons) \+ (this\.holdOff|ahead)\)/,
       '($1 + $2 + 1)',
     ],
     ['that notifies with <= for <', '>>> 0 < (now - old) >>> 0', '>>> 0 <= (now - old) >>> 0'],
@@ -267,16 +267,16 @@ describe('two ends that interrupt each other at any access to the shared indices
     [
       'that never notifies',
       /return \(now - Atomics\.load[^;]+;/,
-      'Atomics.load(this.#words, sring.EVENT); return false;',
+      'Atomics.load(this.words, sring.EVENT); return false;',
     ],
     [
       'that always notifies',
       /return \(now - Atomics\.load[^;]+;/,
-      'Atomics.load(this.#words, sring.EVENT); return true;',
+      'Atomics.load(this.words, sring.EVENT); return true;',
     ],
     [
       'that looks at the event before it publishes',
-      /(Atomics\.store\(this\.#words, sring\.\w+, now\);)\s*return ([^;]+);/,
+      /(Atomics\.store\(this\.words, sring\.\w+, now\);)\s*return ([^;]+);/,
       'const ask = $2; $1 return ask;',
     ],
   ];
