@@ -251,7 +251,7 @@ describe('two ends that interrupt each other at any access to the shared indices
     [
       'that looks before it asks',
       /Atomics\.store\(this\.words, sring\.(req|rsp)Event, ([^;]+)\);\s*return ([^;]+);/,
-      'const more = $3; Atomics.store(this.#words, sring.$1Event, $2); return more;',
+      'const more = $3; Atomics.store(this.words, sring.$1Event, $2); return more;',
     ],
     ['that never asks', /Atomics\.store\(this\.words, sring\.(req|rsp)Event, \((seen|this)[^;]+;/, ''],
     ['that asks for a message it has', /\((seen|this\.rspCons) \+ (this\.holdOff|ahead)\)/, '$1'],
