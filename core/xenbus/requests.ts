@@ -126,9 +126,9 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     return true;
   }
 
-  /** Publishes what was submitted, and notifies the backend if it asked for that. */
+  /** Publishes what was submitted, and notifies the backend if it asked for that; after {@link close}, nothing. */
   push(): void {
-    if (this.ring.push()) this.notify();
+    if (this.closed === undefined && this.ring.push()) this.notify();
   }
 
   /**
