@@ -1,4 +1,4 @@
-/** The error numbers of Xen's calls, by name (xen/include/public/errno.h). */
+/** The error numbers of Xen's calls that a guest can see, by name and without aliases (xen/include/public/errno.h). */
 export const errno = {
   EPERM: 1,
   ENOENT: 2,
@@ -37,7 +37,6 @@ export const errno = {
   EBADMSG: 74,
   EOVERFLOW: 75,
   EILSEQ: 84,
-  ERESTART: 85,
   ENOTSOCK: 88,
   EMSGSIZE: 90,
   EOPNOTSUPP: 95,

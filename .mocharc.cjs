@@ -1,0 +1,10 @@
+// mocha adds a configuration's specs to those of the command line, where whoever names one wants that one alone
+const named = process.argv.slice(2).some((arg) => /^(\.\/)?dist\/|\.spec\.js$/.test(arg));
+
+module.exports = {
+  spec: named ? [] : ['dist/spec/**/*.spec.js'],
+  import: ['reflect-metadata'],
+  'enable-source-maps': true,
+  timeout: 20000,
+  'forbid-only': true,
+};

@@ -1,0 +1,52 @@
+import { Cleanup } from '../core/index.js';
+import type { MachineDefinition, MachineOptions, OptionValues } from './machine.js';
+import type { Platform } from './platforms.js';
+import type { TerminalOutput } from './terminal-output.js';
+
+/** What is run, and where. */
+export interface Run {
+  readonly definition: MachineDefinition;
+  readonly options: OptionValues<MachineOptions>;
+  readonly platform: Platform;
+  readonly seed: number;
+  readonly out: TerminalOutput;
+  /** Rejects when the run must end before it is done. */
+  readonly interrupted: Promise<never>;
+}
+
+/**
+ * Runs a machine to its end, then ends its domains and runs its clean-up, whatever has happened. Resolves to whether all was well.
+ * @throws what failed; AggregateError when the clean-up failed too
+ */
+export const runMachine = async ({ definition, options, platform, seed, out, interrupted }: Run): Promise<boolean> => {
+  const cleanup = new Cleanup();
+  const lastResort = (): void => cleanup[Symbol.dispose]();
+  // The process may end in the middle: by a second signal.
+  process.once('exit', lastResort);
+  const errors: unknown[] = [];
+  const attempt = async <T>(work: () => T | Promise<T>): Promise<T | undefined> => {
+    try {
+      return await work();
+    } catch (error) {
+      errors.push(error);
+      return undefined;
+    }
+  };
+  const booted = await attempt(() => Promise.race([interrupted, platform.create({ seed })]));
+  let well: boolean | undefined;
+  if (booted !== undefined) {
+    const { machine, order } = booted;
+    const log = machine.log$.subscribe((entry) => out.log(entry));
+    well = await attempt(() => Promise.race([interrupted, definition.run({ machine, options, out, cleanup })]));
+    log.unsubscribe();
+    out.close();
+    if (well !== undefined && order !== undefined) out.row('order', order());
+    await attempt(() => machine[Symbol.asyncDispose]());
+  }
+  await attempt(() => cleanup[Symbol.dispose]());
+  process.off('exit', lastResort);
+  if (errors.length === 1) throw errors[0];
+  if (errors.length > 1) throw new AggregateError(errors, 'several things failed');
+  out.line(well === true ? out.style('green', 'ok') : out.style('red', 'not ok'));
+  return well === true;
+};

@@ -1,0 +1,89 @@
+import { type AnyProtocol, connection, type Domain, type FrontendClass, type Plain } from '../core/index.js';
+import type { Machine } from '../core/toolstack/index.js';
+import { assertNothingLeft } from './assert-nothing-left.js';
+import { type PlatformName, platforms } from './platforms.js';
+
+/** How a device under test is set up. */
+export interface ConnectOptions {
+  /** Values that the backend offers instead of what its driver says. */
+  readonly own?: Readonly<Record<string, Plain>>;
+  /** Keys of the toolstack's, as text. */
+  readonly keys?: {
+    readonly frontend?: Readonly<Record<string, string>>;
+    readonly backend?: Readonly<Record<string, string>>;
+  };
+  /** The device's number, 0 without it. */
+  readonly id?: string | number;
+  /** What the backend's domain is started with. */
+  readonly cmdline?: Plain;
+}
+
+/** What a suite may look into besides its device. */
+export interface Rig {
+  readonly platform: PlatformName;
+  /** The seed of this test's machine. */
+  readonly seed: number;
+  readonly machine: Machine;
+  /** The domain of the frontends: the test's own thread. */
+  readonly guest: Domain;
+}
+
+/** Attaches a device to the suite's guest and resolves to what the frontend's `connect` made of it. */
+export type Connect<T> = (options?: ConnectOptions) => Promise<T>;
+
+/**
+ * Runs a suite once for each platform, each test on a machine of its own: the frontend in the test's thread, the backend in a domain
+ * that boots from its module. After each test the devices are detached, and nothing may be left: no grant, mapping, channel, page,
+ * watch or transaction. A test that fails tells its seed and what the domains logged; `SPLITRING_SEED` repeats it.
+ */
+export const onEveryPlatform = <P extends AnyProtocol, T>(
+  protocol: P,
+  frontend: FrontendClass<P, T>,
+  backendModule: string | URL,
+  suite: (connect: Connect<T>, rig: () => Rig) => void,
+): void => {
+  for (const platform of platforms) {
+    describe(`${protocol.device} on ${platform.name}`, () => {
+      let rig: Rig;
+      let log: string[];
+      beforeEach(async () => {
+        const seed = Number(process.env.SPLITRING_SEED ?? Math.floor(Math.random() * 2 ** 32));
+        const machine = await platform.create({ seed });
+        log = [];
+        machine.log$.subscribe((entry) => log.push(`${entry.domain} ${entry.source}: ${entry.text}`));
+        rig = { platform: platform.name, seed, machine, guest: await machine.guest('guest') };
+      });
+      afterEach(async function () {
+        const failed = this.currentTest?.state === 'failed';
+        try {
+          if (!failed) await assertNothingLeft(rig.machine);
+        } catch (error) {
+          throw new Error(`seed ${rig.seed}: ${error instanceof Error ? error.message : error}\n${log.join('\n')}`);
+        } finally {
+          await rig.machine[Symbol.asyncDispose]();
+        }
+        if (failed) process.stdout.write(`${[`        SPLITRING_SEED=${rig.seed}`, ...log].join('\n        ')}\n`);
+      });
+
+      let count = 0;
+      const connect: Connect<T> = async (options = {}) => {
+        const { machine, guest } = rig;
+        const backend = await machine.boot({
+          name: `backend-${count++}`,
+          module: backendModule,
+          ...(options.own === undefined ? {} : { offer: options.own }),
+          ...(options.cmdline === undefined ? {} : { cmdline: options.cmdline }),
+        });
+        await machine.toolstack.attach({
+          device: protocol.device,
+          id: options.id ?? 0,
+          frontend: guest.domid,
+          backend,
+          ...(options.keys === undefined ? {} : { keys: options.keys }),
+        });
+        return connection(guest, frontend, options.id ?? 0);
+      };
+      suite(connect, () => rig);
+    });
+  }
+};

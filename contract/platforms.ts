@@ -1,0 +1,16 @@
+import type { Machine } from '../core/toolstack/index.js';
+import { LocalMachine } from '../platform/local/index.js';
+
+/** The platforms that suites run on. */
+export type PlatformName = 'local';
+
+/** How a platform's machine is made for a test. */
+export interface Platform {
+  readonly name: PlatformName;
+  create(options: { readonly seed: number }): Promise<Machine>;
+}
+
+/** All platforms of this process. */
+export const platforms: readonly Platform[] = [
+  { name: 'local', create: ({ seed }) => LocalMachine.create({ seed, clock: 'simulated' }) },
+];

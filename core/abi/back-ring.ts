@@ -1,0 +1,184 @@
+import type { RecordDraft, RecordView } from './message.js';
+import { overflow, type RingFormat, type RingOptions, ringShape, sring } from './ring.js';
+import type { Draft, Struct, View } from './struct.js';
+
+/** A request that was taken, and the draft of its answer; both private, and valid until the answer is put in. */
+export interface Exchange<Q extends Struct, R extends Struct, Id extends string = never> {
+  /** What the request goes by among those that are kept. */
+  readonly ticket: number;
+  readonly request: View<Q, Id> & RecordView;
+  readonly response: Draft<R, Id> & RecordDraft;
+}
+
+/** What is imported is looked up at each use; a constant of this file is part of the code. */
+const ENTRIES = sring.entries;
+/** More than the words of any ring: what was masked by it is known to be small, so adding to it needs no check for overflow. */
+const SMALL = 0x3fffffff;
+
+/**
+ * The backend's end of a shared ring: it consumes requests and produces responses. The shared indices are read and written by
+ * `Atomics` only, once per batch; a request is read as a private copy that stays until it is answered; a response is drafted
+ * privately and copied out whole (ring.h BACK_RING_*, XSA-155, XSA-216).
+ */
+export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
+  /** Slots, a power of two. */
+  readonly entries: number;
+  readonly #words: Int32Array;
+  readonly #mask: number;
+  readonly #slotWords: number;
+  readonly #holdOff: number;
+  readonly #View: new () => RecordView;
+  readonly #Draft: new () => RecordDraft;
+  /** All records that were ever needed at once, by ticket; made when needed. */
+  readonly #records: Exchange<Q, R, Id>[] = [];
+  /** The tickets that are free: the first `#spares` of them. */
+  readonly #spare: Int32Array;
+  #spares = 0;
+  #current: Exchange<Q, R, Id>;
+  #reqCons: number;
+  #rspProdPvt: number;
+  #rspProd: number;
+
+  /**
+   * Attaches to a page that the frontend has initialised. This end's counters come from the page now and never again
+   * (BACK_RING_ATTACH).
+   * @param words the ring's pages, side by side
+   * @throws PeerFault when there are more requests on the page than the ring holds
+   */
+  constructor(words: Int32Array, format: RingFormat<Q, R, Id>, options: RingOptions = {}) {
+    const { request, response, slotWords, entries } = ringShape(words, format, options);
+    this.#words = words;
+    this.entries = entries;
+    this.#mask = entries - 1;
+    this.#slotWords = slotWords;
+    this.#holdOff = options.holdOff ?? 1;
+    this.#View = request.View;
+    this.#Draft = response.Draft;
+    this.#spare = new Int32Array(entries + 1);
+    this.#current = this.#record();
+    this.#reqCons = this.#rspProdPvt = this.#rspProd = Atomics.load(words, sring.rspProd);
+    this.unconsumed();
+  }
+
+  /** The index of the next request to take. */
+  get reqCons(): number {
+    return this.#reqCons;
+  }
+
+  /** Requests that were kept, and neither answered nor released since. */
+  get kept(): number {
+    return this.#records.length - 1 - this.#spares;
+  }
+
+  /** The record that the last `take` filled. */
+  get current(): Exchange<Q, R, Id> {
+    return this.#current;
+  }
+
+  /**
+   * Requests that the peer has published and that were not taken (RING_HAS_UNCONSUMED_REQUESTS).
+   * @throws PeerFault when the peer published more than it has slots for (RING_REQUEST_PROD_OVERFLOW)
+   */
+  unconsumed(): number {
+    const prod = Atomics.load(this.#words, sring.reqProd);
+    const count = (prod - this.#reqCons) >>> 0;
+    const limit = this.entries - ((this.#reqCons - this.#rspProdPvt) | 0);
+    if (count > limit) throw overflow('req_prod', prod, this.#reqCons, limit);
+    return count;
+  }
+
+  /** The next request, as a private copy that is valid until it is answered. Only after {@link unconsumed} counted it. */
+  take(): Exchange<Q, R, Id> {
+    const current = this.#current;
+    current.request.$load(this.#words, ENTRIES + (this.#reqCons & this.#mask) * this.#slotWords);
+    this.#reqCons = (this.#reqCons + 1) | 0;
+    return current;
+  }
+
+  /**
+   * Takes up to `count` requests and puts in what `handler` answers to each, until it throws or returns something: then that request is
+   * {@link current}, and not answered. Only after {@link unconsumed} counted them. One loop over local variables, as in
+   * {@link FrontRing.takeEach}.
+   */
+  serve(count: number, handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown): unknown {
+    const words = this.#words;
+    const mask = this.#mask;
+    const slotWords = this.#slotWords;
+    const { request, response } = this.#current;
+    let cons = this.#reqCons | 0;
+    let prod = this.#rspProdPvt | 0;
+    const end = (cons + count) | 0;
+    try {
+      while (cons !== end) {
+        request.$load(words, (ENTRIES + (cons & mask) * slotWords) & SMALL);
+        cons = (cons + 1) | 0;
+        const later = handler(request, response);
+        if (later !== undefined) return later;
+        response.$store(words, (ENTRIES + (prod & mask) * slotWords) & SMALL, request.$lo, request.$hi);
+        prod = (prod + 1) | 0;
+      }
+    } finally {
+      this.#reqCons = cons;
+      this.#rspProdPvt = prod;
+    }
+    return undefined;
+  }
+
+  /** Keeps the request that was taken last, to be answered later: the next one gets another record. */
+  keep(): void {
+    this.#current = this.#record();
+  }
+
+  /** Copies an answer into the next response slot, with its request's id. A kept record is free from then on. */
+  put(exchange: Exchange<Q, R, Id>): void {
+    const { request, response } = exchange;
+    const word = ENTRIES + (this.#rspProdPvt & this.#mask) * this.#slotWords;
+    response.$store(this.#words, word, request.$lo, request.$hi);
+    this.#rspProdPvt = (this.#rspProdPvt + 1) | 0;
+    if (exchange !== this.#current) this.release(exchange);
+  }
+
+  /** Frees a kept record without an answer. */
+  release(exchange: Exchange<Q, R, Id>): void {
+    exchange.response.$zero();
+    this.#spare[this.#spares++] = exchange.ticket;
+  }
+
+  /** The record of a ticket. @throws RangeError when there is none */
+  exchange(ticket: number): Exchange<Q, R, Id> {
+    const exchange = this.#records[ticket];
+    if (exchange === undefined) throw new RangeError(`no request goes by ticket ${ticket}`);
+    return exchange;
+  }
+
+  /** Publishes what was put in; whether the frontend asked to be notified of it (RING_PUSH_RESPONSES_AND_CHECK_NOTIFY). */
+  push(): boolean {
+    const old = this.#rspProd;
+    const now = this.#rspProdPvt;
+    if (old === now) return false;
+    this.#rspProd = now;
+    Atomics.store(this.#words, sring.rspProd, now);
+    return (now - Atomics.load(this.#words, sring.rspEvent)) >>> 0 < (now - old) >>> 0;
+  }
+
+  /**
+   * Asks to be notified of the next request after the `left` that are left on the ring, then looks once more: whether there are more
+   * after all (RING_FINAL_CHECK_FOR_REQUESTS).
+   */
+  finalCheck(left = 0): boolean {
+    const seen = (this.#reqCons + left) | 0;
+    Atomics.store(this.#words, sring.reqEvent, (seen + this.#holdOff) | 0);
+    return Atomics.load(this.#words, sring.reqProd) !== seen;
+  }
+
+  #record(): Exchange<Q, R, Id> {
+    if (this.#spares > 0) return this.exchange(this.#spare[--this.#spares] as number);
+    const made = {
+      ticket: this.#records.length,
+      request: new this.#View() as View<Q, Id> & RecordView,
+      response: new this.#Draft() as unknown as Draft<R, Id> & RecordDraft,
+    };
+    this.#records.push(made);
+    return made;
+  }
+}

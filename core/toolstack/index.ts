@@ -1,0 +1,3 @@
+export { type DeviceConfig, devicePaths } from './device-config.js';
+export { type DomainLedger, Machine, type MachineLogEntry, type Report } from './machine.js';
+export { DESTROY_TIMEOUT, Toolstack } from './toolstack.js';

@@ -1,0 +1,270 @@
+import { from, map, race } from 'rxjs';
+import type { StoreOperations } from '../domain/xenstore.js';
+import { BackLife, type MappedRing, ringKeys } from './back-life.js';
+import type { BackLink } from './back-link.js';
+import {
+  type BackMemory,
+  type BackStep,
+  backAnswers,
+  backBeginning,
+  backDecision,
+  backFailed,
+  backSteps,
+} from './back-table.js';
+import type { DeviceInfo } from './device-info.js';
+import { disposeOf } from './dispose-of.js';
+import type { Backend } from './driver.js';
+import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
+import {
+  type AnyValues,
+  parseTexts,
+  readKeys,
+  readTexts,
+  sameTexts,
+  showKeys,
+  showSome,
+  withDefaults,
+  writing,
+} from './key-values.js';
+import type { Keys } from './keys.js';
+import type { AnyProtocol } from './protocol.js';
+import { readOtherState, readOwnState } from './state-nodes.js';
+import type { Wait, XenbusState } from './states.js';
+
+/** How long a backend that closes waits for answers that its driver still owes, in milliseconds (netback drains as long). */
+export const DRAIN_TIMEOUT = 10_000;
+
+/** Runs a backend's side of the handshake: one link for each time that the frontend connects. */
+export class BackHandshake extends Handshake<BackStep> {
+  readonly #protocol: AnyProtocol;
+  readonly #driver: Backend<AnyProtocol>;
+  /** Values that the domain was started with, over what the driver offers. */
+  readonly #overrides: AnyValues;
+  #memory: BackMemory = backBeginning;
+  #life: BackLife | undefined;
+
+  constructor(
+    environment: HandshakeEnvironment,
+    device: DeviceInfo,
+    protocol: AnyProtocol,
+    driver: Backend<AnyProtocol>,
+    overrides: AnyValues = {},
+  ) {
+    super(environment, device);
+    this.#protocol = protocol;
+    this.#driver = driver;
+    this.#overrides = overrides;
+  }
+
+  protected override async decide({ own, other }: Look): Promise<BackStep | Wait | undefined> {
+    // The toolstack made the device anew.
+    if (own === 'Initialising') this.#release();
+    // The toolstack writes Closing too.
+    if (own === 'Closing' || own === 'Closed') await this.#quiesce();
+    if (own === 'Connected' && this.#life?.unpublished === true) await this.#publishAgain(this.#life);
+    const online = await this.#isOnline(this.environment.store);
+    const { does, memory } = backDecision(this.#memory, own, other, online);
+    this.#memory = memory;
+    return does;
+  }
+
+  protected override async take(step: BackStep, look: Look): Promise<boolean> {
+    switch (step) {
+      case 'stay':
+        return false;
+      case 'offer':
+        this.#release();
+        await this.#offer(look);
+        return true;
+      case 'connect':
+        await this.#connect(look);
+        return true;
+      case 'close':
+        await this.#quiesce();
+        break;
+      case 'withdraw':
+      case 'disconnect':
+        await this.#quiesce();
+        this.#release();
+        break;
+    }
+    await this.#move(step, look);
+    return true;
+  }
+
+  protected override fail(_error: unknown, other: XenbusState | undefined): void {
+    // Nothing that this frontend has said is relied on any longer, its ring least of all.
+    this.#release();
+    this.#memory = backFailed(other);
+  }
+
+  protected override abandon(): void {
+    this.#release();
+  }
+
+  protected override busyWith(): string {
+    const pending = this.#life?.pending ?? 0;
+    return pending > 0 ? `its driver to answer ${pending} requests` : 'its driver, whose promise has not resolved';
+  }
+
+  /** Writes the state that a step leads to, if what the step answers still stands; whether it was written. */
+  #move(
+    step: BackStep,
+    look: Look,
+    also?: (store: StoreOperations) => Promise<void>,
+    andStands: (store: StoreOperations) => Promise<boolean> = async () => true,
+  ): Promise<boolean> {
+    const to: XenbusState = backSteps[step] ?? look.own;
+    const stands = async (store: StoreOperations): Promise<boolean> =>
+      (!backAnswers.has(step) || (await readOtherState(store, this.device)) === look.other) && andStands(store);
+    return this.switchState({ from: look.own, to, stands, also });
+  }
+
+  async #offer(look: Look): Promise<void> {
+    const { path } = this.device;
+    const { keys } = this.#protocol;
+    const life = new BackLife(await readKeys(this.environment.store, path, keys.toolstack?.backend ?? {}));
+    if (this.stopped) return;
+    this.#life = life;
+    const { toolstack, subscription } = life;
+    const said = await this.#driverSays(
+      this.#driver.offer?.({ toolstack, device: this.device, subscription }) ?? {},
+      () => this.#stillOwn(look),
+    );
+    if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
+    const offerKeys = keys.backend?.InitWait ?? {};
+    const values = { ...said.value, ...this.#overrides };
+    life.own = withDefaults(offerKeys, values);
+    // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
+    const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
+    await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
+  }
+
+  async #stillOwn({ own }: Look): Promise<boolean> {
+    return (await readOwnState(this.environment.store, this.device)) === own;
+  }
+
+  async #isOnline(store: StoreOperations): Promise<boolean> {
+    return (await store.read(`${this.device.path}/online`)) !== '0';
+  }
+
+  async #connect(look: Look): Promise<void> {
+    const life = this.#life;
+    if (life === undefined || life.quiet) {
+      // An attempt to connect has come to nothing, and has taken the offer with it.
+      this.#release();
+      return this.#offer(look);
+    }
+    const { environment, device } = this;
+    const keys: Keys = this.#protocol.keys.frontend?.Initialised ?? {};
+    const read = (store: StoreOperations) => readTexts(store, device.otherendPath, { ...ringKeys, ...keys });
+    const texts = await read(environment.store);
+    if (this.#life !== life) return;
+    const peer = parseTexts(device.otherendPath, keys, texts);
+    const names = parseTexts(device.otherendPath, ringKeys, texts);
+    const ring = life.map(environment, device, this.#protocol, names, (error) => this.reportError(error));
+    const said = await this.#driverSays(
+      this.#driver.connect(this.#link(life, ring, peer)),
+      async () => (await this.#stillOwn(look)) && (await readOtherState(environment.store, device)) === look.other,
+    );
+    if (said !== undefined) life.link.add(() => disposeOf(said.value));
+    if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
+    // The frontend may have begun anew since its keys were read, with a ring that is not the one that is mapped.
+    const stands = async (store: StoreOperations): Promise<boolean> => sameTexts(texts, await read(store));
+    const written = await this.#move('connect', look, writing(device.path, this.#published(life)), stands);
+    if (!written) return this.#releaseOnly(life);
+    if (this.#life === life) life.listen(ring, (error) => this.#lied(error));
+  }
+
+  #link(life: BackLife, { responses, grants }: MappedRing, peer: AnyValues): BackLink<AnyProtocol> {
+    const { device } = this;
+    const keys = this.#protocol.keys.backend?.Connected ?? {};
+    return {
+      protocol: this.#protocol,
+      serve: (handler) => responses.serve(handler),
+      drain: (handler) => responses.drain(handler),
+      grants,
+      toolstack: life.toolstack,
+      get own() {
+        return life.own;
+      },
+      peer,
+      publish: (changed) => {
+        showSome(device.path, keys, changed);
+        life.own = { ...life.own, ...changed };
+        life.unpublished = true;
+        this.wake();
+      },
+      device,
+      subscription: life.subscription,
+    };
+  }
+
+  /** What a driver's hook returned, awaited only if it is a promise; undefined when it is no longer wanted before it resolves. */
+  async #driverSays<T>(
+    said: T | PromiseLike<T>,
+    wanted: () => Promise<boolean>,
+  ): Promise<{ readonly value: T } | undefined> {
+    if (!isPromise(said)) return { value: said };
+    const value = await this.whileWanted(said, wanted);
+    // It learnt from its subscription that nobody waits; what it makes all the same is not kept.
+    if (value === undefined) said.then(disposeOf, () => {});
+    return value;
+  }
+
+  /** The peer broke the rules on the ring: it is unmapped at once, and the next look at the states closes the device. */
+  #lied(error: unknown): void {
+    this.#release();
+    this.raise(error);
+  }
+
+  /** The texts of the keys of Connected, as they are to be written now. */
+  #published(life: BackLife): ReadonlyMap<string, string> {
+    const keys = this.#protocol.keys.backend?.Connected ?? {};
+    life.own = withDefaults(keys, life.own);
+    life.unpublished = false;
+    const values = Object.entries(life.own).filter(([name]) => Object.hasOwn(keys, name));
+    return showKeys(this.device.path, keys, Object.fromEntries(values));
+  }
+
+  async #publishAgain(life: BackLife): Promise<void> {
+    const also = writing(this.device.path, this.#published(life));
+    await this.switchState({ from: 'Connected', to: 'Connected', also });
+  }
+
+  /** Leaves Connected: upcalls stop, answers that are owed are waited for, then the driver's link ends. */
+  async #quiesce(): Promise<void> {
+    const life = this.#life;
+    if (life === undefined || life.quiet) return;
+    this.guard(() => life.stop());
+    if (life.pending > 0) {
+      const answered$ = race(
+        from(life.idle()).pipe(map(() => true)),
+        this.environment.clock.timer$(DRAIN_TIMEOUT).pipe(map(() => false)),
+      );
+      if ((await this.untilStopped(answered$)) === false) {
+        const text = `${life.pending} requests are still not answered after ${DRAIN_TIMEOUT} ms: they are given up`;
+        this.report('warning', text);
+      }
+    }
+    this.guard(() => life.end());
+  }
+
+  /** Gives back all of this life at once. */
+  #release(): void {
+    const life = this.#life;
+    this.#life = undefined;
+    if (life === undefined) return;
+    this.guard(() => life.stop());
+    this.guard(() => life.end());
+    this.guard(() => life.unmap());
+  }
+
+  /** As {@link #release}, of an attempt that may have been given up already. */
+  #releaseOnly(life: BackLife): void {
+    if (this.#life === life) this.#release();
+  }
+}
+
+const isPromise = <T>(said: T | PromiseLike<T>): said is PromiseLike<T> =>
+  typeof said === 'object' && said !== null && 'then' in said && typeof said.then === 'function';

@@ -1,0 +1,223 @@
+import { BehaviorSubject, filter, map, type Observable, Subject } from 'rxjs';
+import { asDomid } from '../abi/units.js';
+import type { StoreOperations } from '../domain/xenstore.js';
+import { Disconnected, PeerFault } from '../errors.js';
+import type { DeviceInfo } from './device-info.js';
+import type { Frontend } from './driver.js';
+import { FrontLife } from './front-life.js';
+import {
+  type FrontMemory,
+  type FrontStep,
+  frontAnswers,
+  frontBeginning,
+  frontDecision,
+  frontSteps,
+} from './front-table.js';
+import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
+import { type AnyValues, readKeys, showKeys, withDefaults, writing } from './key-values.js';
+import type { AnyProtocol } from './protocol.js';
+import { quoted } from './quoted.js';
+import { readOtherState } from './state-nodes.js';
+import type { Wait, XenbusState } from './states.js';
+
+/** Runs a frontend's side of the handshake: one connection for each time that the backend connects. */
+export class FrontHandshake<T> extends Handshake<FrontStep> {
+  readonly #protocol: AnyProtocol;
+  readonly #driver: Frontend<AnyProtocol, T>;
+  readonly #connection$ = new BehaviorSubject<{ readonly device: T } | undefined>(undefined);
+  readonly #failures$ = new Subject<Error>();
+  #memory: FrontMemory = frontBeginning;
+  #life: FrontLife | undefined;
+
+  constructor(
+    environment: HandshakeEnvironment,
+    device: DeviceInfo,
+    protocol: AnyProtocol,
+    driver: Frontend<AnyProtocol, T>,
+  ) {
+    super(environment, device);
+    this.#protocol = protocol;
+    this.#driver = driver;
+  }
+
+  /** One value for each handshake, the standing one at once; completes when the device ends. */
+  get connections$(): Observable<T> {
+    return this.#connection$.pipe(
+      filter((connection) => connection !== undefined),
+      map((connection) => connection.device),
+    );
+  }
+
+  /** Why the device stands closed without having been asked to; completes when the device ends. */
+  get failures$(): Observable<Error> {
+    return this.#failures$.asObservable();
+  }
+
+  override get closing(): boolean {
+    return this.#memory.closing;
+  }
+
+  /** Closes the device for good: resolves when the backend has let go and all is given back. */
+  close(): Promise<void> {
+    this.#memory = { ...this.#memory, closing: true };
+    this.wake();
+    return this.ended;
+  }
+
+  protected override async decide({ own, other }: Look): Promise<FrontStep | Wait | undefined> {
+    // The toolstack made the device anew, perhaps with a backend in another domain.
+    if (own === 'Initialising' && (await this.#isNew())) {
+      this.#leave(new Disconnected(`${this.device.path} was made anew`));
+      this.#release();
+      return this.decide({ own, other: await readOtherState(this.environment.store, this.device) });
+    }
+    const { does, memory } = frontDecision(this.#memory, own, other);
+    this.#memory = memory;
+    return does;
+  }
+
+  protected override async take(step: FrontStep, look: Look): Promise<boolean> {
+    const { path } = this.device;
+    switch (step) {
+      case 'share':
+        return this.#share(look);
+      case 'connect':
+        return this.#connect(look);
+      case 'stay':
+        await this.#readAgain();
+        return false;
+      case 'close':
+        if (this.closing) this.#leave(new Disconnected(`${path} was closed`));
+        else this.#closedByBackend();
+        break;
+      case 'reset':
+        this.#leave(new Disconnected(`${path} closes what was left there`));
+        break;
+      case 'closed':
+        if (look.own !== 'Closing') this.#closedByBackend();
+        break;
+      case 'release':
+        this.#release();
+        if (this.closing) this.finish();
+        return false;
+      case 'again':
+        this.#release();
+        break;
+      case 'restart':
+        this.#leave(new Disconnected(`${path}: its backend has gone`));
+        this.#release();
+        break;
+    }
+    await this.#move(step, look);
+    return true;
+  }
+
+  protected override fail(error: unknown): void {
+    const why = asError(error);
+    this.#leave(why);
+    this.#failures$.next(why);
+  }
+
+  protected override abandon(): void {
+    this.#leave(new Disconnected(`${this.device.path} is gone`));
+    this.#release();
+    this.#connection$.complete();
+    this.#failures$.complete();
+  }
+
+  protected override busyWith(): string {
+    return 'the store to answer';
+  }
+
+  /** Whether the toolstack has made the directory anew since this end shared its ring, or for another backend. */
+  async #isNew(): Promise<boolean> {
+    const { store } = this.environment;
+    const { path, otherend, otherendPath } = this.device;
+    const backend = (await store.read(`${path}/backend`)) ?? otherendPath;
+    const id = (await store.read(`${path}/backend-id`)) ?? String(otherend);
+    const moved = backend !== otherendPath || id !== String(otherend);
+    if (moved) {
+      if (!/^[0-9]{1,5}$/.test(id)) throw new PeerFault(`${path}/backend-id`, quoted(id));
+      this.moveTo({ ...this.device, otherend: asDomid(Number(id)), otherendPath: backend });
+    }
+    return moved || this.#life !== undefined;
+  }
+
+  /** Writes the state that a step leads to, if what the step answers still stands; whether it was written. */
+  #move(step: FrontStep, { own, other }: Look, also?: (store: StoreOperations) => Promise<void>): Promise<boolean> {
+    const to: XenbusState = frontSteps[step] ?? own;
+    const stands = async (store: StoreOperations): Promise<boolean> =>
+      !frontAnswers.has(step) || (await readOtherState(store, this.device)) === other;
+    return this.switchState({ from: own, to, stands, also });
+  }
+
+  async #share(look: Look): Promise<boolean> {
+    const { environment, device } = this;
+    const { store } = environment;
+    const { keys } = this.#protocol;
+    const offered = await readKeys(store, device.otherendPath, keys.backend?.InitWait ?? {});
+    const toolstack = await readKeys(store, device.path, keys.toolstack?.frontend ?? {});
+    const ownKeys = keys.frontend?.Initialised ?? {};
+    const values = this.#driver.negotiate?.({ offered, toolstack, device }) ?? {};
+    const texts = showKeys(device.path, ownKeys, values);
+    if (this.stopped) return false;
+    const own = withDefaults(ownKeys, values);
+    const life = new FrontLife(environment, device, this.#protocol, { own, toolstack }, (error) =>
+      this.reportError(error),
+    );
+    this.#life = life;
+    const written = await this.#move('share', look, writing(device.path, new Map([...life.texts, ...texts])));
+    if (!written && this.#life === life) this.#release();
+    return true;
+  }
+
+  async #connect(look: Look): Promise<boolean> {
+    const life = this.#life;
+    // Somebody else has written this end's state.
+    if (life === undefined) return this.switchState({ from: look.own, to: 'Initialising' });
+    life.peerSays(await this.#readPeer());
+    if (this.#life !== life) return true;
+    const device = this.#driver.connect(life.link(() => this.close()));
+    life.listen(device, (error) => {
+      this.#leave(asError(error));
+      this.raise(error);
+    });
+    const written = await this.#move('connect', look);
+    if (written && this.#life === life && !this.faulty) this.#connection$.next({ device });
+    return true;
+  }
+
+  async #readAgain(): Promise<void> {
+    const life = this.#life;
+    if (life === undefined) return;
+    const peer = await this.#readPeer();
+    if (this.#life === life) life.peerSays(peer);
+  }
+
+  #readPeer(): Promise<AnyValues> {
+    const { InitWait, Connected } = this.#protocol.keys.backend ?? {};
+    return readKeys(this.environment.store, this.device.otherendPath, { ...InitWait, ...Connected });
+  }
+
+  #closedByBackend(): void {
+    const why = new Disconnected(`${this.device.path} was closed by its backend, whose log says why`);
+    this.#leave(why);
+    this.#failures$.next(why);
+  }
+
+  /** Ends the link, if there is one. */
+  #leave(why: Error): void {
+    this.guard(() => this.#life?.leave(why));
+    if (this.#connection$.value !== undefined) this.#connection$.next(undefined);
+  }
+
+  /** Gives back all of this life. */
+  #release(): void {
+    const life = this.#life;
+    this.#life = undefined;
+    this.guard(() => life?.leave(new Disconnected(`${this.device.path} is closed`)));
+    this.guard(() => life?.release());
+  }
+}
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

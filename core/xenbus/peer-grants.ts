@@ -1,0 +1,85 @@
+import { gntst } from '../abi/gntst.js';
+import type { Domid, GrantRef } from '../abi/units.js';
+import { PAGE_SIZE } from '../abi/units.js';
+import type { GrantTable, Page, SharedPage } from '../domain/grant-table.js';
+import { Disconnected, GrantError } from '../errors.js';
+
+/** The grants of a frontend: its own pages, offered to the one peer of its link. */
+export interface FrontGrants {
+  /** Fresh zeroed pages that the backend may map or copy. Disposal revokes; a page still mapped is parked (XSA-396, XSA-403). */
+  share(pages?: number, options?: { readonly readonly?: boolean }): SharedPage;
+}
+
+/** A backend's access to the pages that its link's one frontend has granted. */
+export interface BackGrants {
+  /** Maps the peer's pages side by side, all or none. @throws GrantError */
+  map(refs: GrantRef | readonly GrantRef[], options?: { readonly readonly?: boolean }): Page;
+  /**
+   * Copies bytes into the peer's page at `offset` and returns how many.
+   * @param from a page of this domain, from `pageOffset` on; bare bytes are staged through a page of the link's own
+   * @throws GrantError for a bad reference or a place outside the page
+   */
+  copyTo(ref: GrantRef, from: Uint8Array, offset?: number): number;
+  copyTo(ref: GrantRef, from: Page, offset: number, pageOffset: number, length: number): number;
+  /** Copies bytes out of the peer's page into a page of this domain and returns how many. @throws GrantError */
+  copyFrom(ref: GrantRef, to: Page, offset: number, pageOffset: number, length: number): number;
+  /** Own zeroed pages, for staging. @throws XenError ENOMEM */
+  alloc(pages?: number): Page;
+}
+
+/** A domain's grant table, bound to one peer; what a link calls `grants`. */
+export class PeerGrants implements FrontGrants, BackGrants, Disposable {
+  readonly #table: GrantTable;
+  readonly #peer: Domid;
+  #staging: Page | undefined;
+  #closed = false;
+
+  constructor(table: GrantTable, peer: Domid) {
+    this.#table = table;
+    this.#peer = peer;
+  }
+
+  share(pages = 1, options: { readonly readonly?: boolean } = {}): SharedPage {
+    return this.#open().share(this.#peer, pages, options);
+  }
+
+  map(refs: GrantRef | readonly GrantRef[], options: { readonly readonly?: boolean } = {}): Page {
+    return this.#open().map(this.#peer, typeof refs === 'number' ? [refs] : refs, options);
+  }
+
+  copyTo(ref: GrantRef, from: Uint8Array | Page, offset = 0, pageOffset = 0, length?: number): number {
+    if (!(from instanceof Uint8Array)) {
+      const count = length ?? PAGE_SIZE;
+      this.#open().copyTo(this.#peer, [{ ref, offset, page: from, pageOffset, length: count }]);
+      return count;
+    }
+    if (offset + from.length > PAGE_SIZE)
+      throw new GrantError(gntst.bad_copy_arg, `a copy of ${from.length} bytes to ${offset}`);
+    const table = this.#open();
+    this.#staging ??= table.alloc();
+    this.#staging.bytes.set(from);
+    table.copyTo(this.#peer, [{ ref, offset, page: this.#staging, pageOffset: 0, length: from.length }]);
+    return from.length;
+  }
+
+  copyFrom(ref: GrantRef, to: Page, offset: number, pageOffset: number, length: number): number {
+    this.#open().copyFrom(this.#peer, [{ ref, offset, page: to, pageOffset, length }]);
+    return length;
+  }
+
+  alloc(pages = 1): Page {
+    return this.#open().alloc(pages);
+  }
+
+  /** After it every call throws Disconnected: a late handler must not touch what is another link's by now. */
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#staging?.[Symbol.dispose]();
+    this.#staging = undefined;
+  }
+
+  #open(): GrantTable {
+    if (this.#closed) throw new Disconnected(`the link to domain ${this.#peer} has ended`);
+    return this.#table;
+  }
+}

@@ -1,0 +1,80 @@
+import type { RingFormat } from '../abi/ring.js';
+import type { Draft, Struct, View } from '../abi/struct.js';
+import type { Keys, KeyValues } from './keys.js';
+
+type MemberOf<S extends Struct> = keyof S['fields'] & string;
+
+/** Declares a shared ring: the two messages, and the field of both that pairs a response with its request. */
+export const ring = <Q extends Struct, R extends Struct, const Id extends MemberOf<Q> & MemberOf<R> = never>(
+  format: RingFormat<Q, R, Id>,
+): RingFormat<Q, R, Id> => format;
+
+/** The keys of a device class: by writer, then by the state in which they appear. */
+export interface KeyTable {
+  readonly backend?: { readonly InitWait?: Keys; readonly Connected?: Keys };
+  readonly frontend?: { readonly Initialised?: Keys };
+  /** Written by the toolstack when it creates the device, into the directory of the end named here. */
+  readonly toolstack?: { readonly frontend?: Keys; readonly backend?: Keys };
+}
+
+/** What the two ends of a device class agree on. */
+export interface Protocol<D extends string, S extends RingFormat, K extends KeyTable> {
+  /** The class of device, as XenStore's directories are named: `vbd`, `vif`. */
+  readonly device: D;
+  readonly ring: S;
+  readonly keys: K;
+  /** Drafts the response to a request that the backend cannot carry out; the id is already there. */
+  readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
+}
+
+/** Any device class. */
+// biome-ignore lint/suspicious/noExplicitAny: refuse takes its own ring's response, so no one parameter type fits all classes
+export type AnyProtocol = Protocol<string, any, KeyTable>;
+
+/** Declares a device class. */
+export const protocol = <
+  const D extends string,
+  S extends RingFormat,
+  const K extends KeyTable = Record<never, never>,
+>(spec: {
+  readonly device: D;
+  readonly ring: S;
+  readonly keys?: K;
+  readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
+}): Protocol<D, S, K> => ({ ...spec, keys: spec.keys ?? ({} as K) });
+
+/** The name of a ring's pairing field, never for a ring without one. */
+export type IdOf<S> = S extends RingFormat<Struct, Struct, infer Id> ? Id : never;
+
+/** A ring's request as its receiver reads it: its id is the framework's. */
+export type RequestView<S extends RingFormat> = View<S['request'], IdOf<S>>;
+/** A ring's response as its sender writes it. */
+export type ResponseDraft<S extends RingFormat> = Draft<S['response'], IdOf<S>>;
+
+type Table<K, W extends 'backend' | 'frontend', P extends string> = K extends {
+  readonly [X in W]: { readonly [Y in P]: infer T };
+}
+  ? T extends Keys
+    ? T
+    : Record<never, never>
+  : Record<never, never>;
+type ToolstackTable<K, E extends 'backend' | 'frontend'> = K extends {
+  readonly toolstack: { readonly [X in E]: infer T };
+}
+  ? T extends Keys
+    ? T
+    : Record<never, never>
+  : Record<never, never>;
+
+/** The values that a backend offers before the rings exist. */
+export type OfferValues<P extends AnyProtocol> = KeyValues<Table<P['keys'], 'backend', 'InitWait'>>;
+/** The values that a backend publishes as it connects, and again when they change. */
+export type PublishValues<P extends AnyProtocol> = KeyValues<Table<P['keys'], 'backend', 'Connected'>>;
+/** All values that a backend writes. */
+export type BackendValues<P extends AnyProtocol> = OfferValues<P> & PublishValues<P>;
+/** All values that a frontend writes. */
+export type FrontendValues<P extends AnyProtocol> = KeyValues<Table<P['keys'], 'frontend', 'Initialised'>>;
+/** The values that the toolstack wrote into the directory of one end. */
+export type ToolstackValues<P extends AnyProtocol, E extends 'backend' | 'frontend'> = KeyValues<
+  ToolstackTable<P['keys'], E>
+>;

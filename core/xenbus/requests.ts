@@ -1,0 +1,276 @@
+import type { FrontRing } from '../abi/front-ring.js';
+import type { RecordView } from '../abi/message.js';
+import type { Draft, Slot, Struct, View } from '../abi/struct.js';
+import { Disconnected, PeerFault } from '../errors.js';
+
+/** Writes a request whole into its slot: by `set`, and by the elements of its arrays. `id` numbers it among those outstanding. */
+export type Fill<Q extends Struct, Id> = (slot: Slot<Q, Id>, id: number) => void;
+/** Looks at the response of request `id`; the view is valid during the call. */
+export type Done<R extends Struct, Id> = (response: View<R, Id>, id: number) => void;
+/** Hears that request `id` will never be answered. */
+export type Lost = (error: Error, id: number) => void;
+
+/** What a frontend's requests are sent with. */
+export interface RequestsOptions {
+  /** Raises the event at the backend. */
+  readonly notify: () => void;
+  /** Hears what a `done` or `lost` callback threw; the other requests are not disturbed. */
+  readonly onError: (error: unknown) => void;
+}
+
+/** A request's id, and who is to hear of its response; as long as it is free, a link of the list of those. */
+class Call<R extends Struct, Id> {
+  readonly id: number;
+  done: Done<R, Id> | undefined = undefined;
+  lost: Lost | undefined = undefined;
+  next: Call<R, Id> | undefined = undefined;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}
+
+/** Somebody who wants a slot, in the order of asking. */
+interface Waiting {
+  readonly room: () => void;
+  readonly lost: ((error: Error) => void) | undefined;
+}
+
+/**
+ * A frontend's requests on one ring: each gets an id and a slot, and its response is handed to whoever sent it. Nothing is allocated
+ * for `submit`; `request` makes a promise.
+ */
+export class Requests<Q extends Struct, R extends Struct, Id extends string = never> {
+  readonly #ring: FrontRing<Q, R, Id>;
+  readonly #entries: number;
+  readonly #paired: boolean;
+  readonly #notify: () => void;
+  readonly #onError: (error: unknown) => void;
+  /** All ids, by number. */
+  readonly #calls: readonly Call<R, Id>[];
+  /** The free ids: the next to use, and where the list ends. */
+  #free: Call<R, Id> | undefined;
+  #last: Call<R, Id> | undefined;
+  /** Whether free slots are not for newcomers: others wait, or the link is closed. */
+  #held = false;
+  #queue: Waiting[] = [];
+  #whenIdle: (() => void)[] = [];
+  #closed: Error | undefined;
+
+  constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions) {
+    const { entries } = ring;
+    this.#ring = ring;
+    this.#entries = entries;
+    this.#paired = ring.paired;
+    this.#notify = options.notify;
+    this.#onError = options.onError;
+    this.#calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
+    for (let i = 0; i < entries; i++) this.#append(this.#calls[(ring.nextRequest + i) % entries]);
+  }
+
+  /** Hands one response to who sent its request. */
+  readonly #answered = (response: View<R, Id> & RecordView, slot: number): void => {
+    const id = this.#paired === true ? response.$lo : slot;
+    const call = id >>> 0 < this.#entries && response.$hi === 0 ? this.#calls[id] : undefined;
+    const done = call?.done;
+    if (call === undefined || done === undefined) {
+      if (this.#closed !== undefined) return;
+      throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
+    }
+    call.done = undefined;
+    // Where responses name their requests, the id used last is the one that is still in the cache.
+    if (this.#paired === true) {
+      call.next = this.#free;
+      this.#free = call;
+    } else this.#append(call);
+    done(response, id);
+  };
+
+  #append(call: Call<R, Id> | undefined): void {
+    if (call === undefined) return;
+    call.next = undefined;
+    if (this.#free === undefined || this.#last === undefined) this.#free = call;
+    else this.#last.next = call;
+    this.#last = call;
+  }
+
+  /** Slots of the ring. */
+  get entries(): number {
+    return this.#entries;
+  }
+
+  /** Slots that `submit` can take now. */
+  get free(): number {
+    return this.#held ? 0 : this.#ring.free;
+  }
+
+  /** Requests that were sent and not answered. */
+  get outstanding(): number {
+    return this.#ring.outstanding;
+  }
+
+  /**
+   * Puts one request on the ring, for the backend to see after {@link push}; false when the ring is full or others wait for it. What
+   * `fill` throws is thrown on, and takes no slot. `lost` is called instead of `done` when the link ends first.
+   * @throws Disconnected, or what the link was closed with, after {@link close}
+   */
+  submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean {
+    const call = this.#free;
+    if (call === undefined || this.#held === true) return this.#full();
+    const ring = this.#ring;
+    const { id } = call;
+    fill(ring.slot(id), id);
+    if (this.#free !== call) throw new TypeError('a request cannot be sent while another is being written');
+    ring.put();
+    this.#free = call.next;
+    call.done = done;
+    call.lost = lost;
+    return true;
+  }
+
+  /** Publishes what was submitted, and notifies the backend if it asked for that. */
+  push(): void {
+    if (this.#ring.push()) this.#notify();
+  }
+
+  /**
+   * Sends one request, as soon as all that asked earlier have a slot, and resolves to what `done` makes of its response. `fill` may
+   * write member by member: the request is drafted privately.
+   * @throws Disconnected, or what the link was closed with, when that comes before the response
+   */
+  request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#enqueue({ room: () => this.#start(fill, (response) => resolve(done(response)), reject), lost: reject });
+    });
+  }
+
+  /**
+   * Calls `room` once, as soon as there is a free slot and all that asked earlier had their turn; now, if that is so now. It is for
+   * senders of more than the ring holds: submit until it says false, ask for space, go on. After {@link close}, and when that comes
+   * first, `room` is never called.
+   */
+  space(room: () => void): void {
+    if (this.#closed === undefined) this.#enqueue({ room, lost: undefined });
+  }
+
+  /** Resolves when no request is outstanding and none waits, and after {@link close}. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+      this.#tellIdle();
+    });
+  }
+
+  /**
+   * Takes all responses there are and hands each to the `done` of its request, then gives the slots to who waits for them, and
+   * publishes what was submitted meanwhile. To be called at every upcall; says how many there were: none, and the event was spurious.
+   * @throws PeerFault for an index, or an id, that cannot be
+   */
+  upcall(): number {
+    let total = 0;
+    while (this.#closed === undefined) {
+      const count = this.#ring.unconsumed();
+      if (count === 0 && !this.#ring.finalCheck()) break;
+      total += count;
+      for (let left = count; left > 0; ) left -= this.#complete(left);
+      this.#serve();
+    }
+    if (total > 0) this.#tellIdle();
+    return total;
+  }
+
+  /** Tells everyone who waits that `error` ended the link; after it nothing can be sent. A second time does nothing. */
+  close(error: Error = new Disconnected('the link was closed')): void {
+    if (this.#closed !== undefined) return;
+    this.#closed = error;
+    this.#held = true;
+    for (const call of this.#calls) {
+      const { done, lost, id } = call;
+      call.done = call.lost = undefined;
+      if (done !== undefined && lost !== undefined) this.#tell(() => lost(error, id));
+    }
+    const queue = this.#queue;
+    this.#queue = [];
+    for (const { lost } of queue) lost?.(error);
+    this.#tellIdle();
+  }
+
+  /** Hands out up to `count` responses; says how many, which is less when a callback threw. */
+  #complete(count: number): number {
+    const before = this.#ring.nextResponse;
+    try {
+      this.#ring.takeEach(count, this.#answered);
+      return count;
+    } catch (error) {
+      if (error instanceof PeerFault) throw error;
+      this.#onError(error);
+      return ((this.#ring.nextResponse - before - 1) & (this.#entries - 1)) + 1;
+    }
+  }
+
+  #full(): false {
+    if (this.#closed !== undefined) throw this.#closed;
+    return false;
+  }
+
+  #enqueue(waiting: Waiting): void {
+    if (this.#closed !== undefined) {
+      waiting.lost?.(this.#closed);
+      return;
+    }
+    this.#queue.push(waiting);
+    if (!this.#held) this.#serve();
+  }
+
+  /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
+  #serve(): void {
+    if (this.#closed !== undefined) return;
+    this.#held = false;
+    while (this.#queue.length > 0 && this.#free !== undefined) {
+      const next = this.#queue.shift();
+      if (next !== undefined) this.#tell(next.room);
+    }
+    if (this.#closed !== undefined) return;
+    this.#held = this.#queue.length > 0;
+    this.push();
+  }
+
+  #start<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T, lost: Lost): void {
+    const ring = this.#ring;
+    const call = this.#free;
+    if (call === undefined) return;
+    const { id } = call;
+    try {
+      fill(ring.draft(id));
+    } catch (error) {
+      lost(error as Error, id);
+      return;
+    }
+    ring.putDraft();
+    this.#free = call.next;
+    call.lost = lost;
+    call.done = (response) => {
+      try {
+        done(response);
+      } catch (error) {
+        lost(error as Error, id);
+        if (error instanceof PeerFault) throw error;
+      }
+    };
+  }
+
+  #tell(callback: () => void): void {
+    try {
+      callback();
+    } catch (error) {
+      this.#onError(error);
+    }
+  }
+
+  #tellIdle(): void {
+    if (this.#closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
+    const tell = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of tell) resolve();
+  }
+}

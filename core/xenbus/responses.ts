@@ -1,0 +1,224 @@
+import { isObservable, type Observable, Subscription } from 'rxjs';
+import type { BackRing, Exchange } from '../abi/back-ring.js';
+import { errno } from '../abi/errno.js';
+import type { Draft, Struct, View } from '../abi/struct.js';
+import { PeerFault, XenError } from '../errors.js';
+import { type Drain, RingSlots, type Slots } from './slots.js';
+
+/**
+ * Answers one request. The request is a private copy and, like the response's draft, stays valid until the answer is given: when the
+ * call returns, or when the promise or Observable that it returns has completed. What it throws is answered by the protocol's `refuse`.
+ */
+export type Serve<Q extends Struct, R extends Struct, Id> =
+  | ((request: View<Q, Id>, response: Draft<R, Id>) => void)
+  | ((request: View<Q, Id>, response: Draft<R, Id>) => PromiseLike<unknown> | Observable<unknown>);
+
+/** What a backend's answers are given with. */
+export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends string = never> {
+  /** Raises the event at the frontend. */
+  readonly notify: () => void;
+  /** Makes the answer that says "no" with an errno; the draft is all zero. */
+  readonly refuse: (response: Draft<R, Id>, errno: number, request: View<Q, Id>) => void;
+  /** Hears of errors that are no refusals, of a handler's mistakes, and of a PeerFault from a handler that answered later. */
+  readonly onError: (error: unknown) => void;
+}
+
+const isPromise = (value: unknown): value is PromiseLike<unknown> =>
+  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
+
+const unserved = (): never => {
+  throw new XenError('EOPNOTSUPP', 'nobody serves this ring');
+};
+
+/**
+ * A backend's answers on one ring: requests are handed out as private copies, and answered now or later, in any order. The answers of
+ * a batch are published together. Nothing is allocated for a request that is answered at once, nor for one that is kept.
+ */
+export class Responses<Q extends Struct, R extends Struct, Id extends string = never> {
+  readonly #ring: BackRing<Q, R, Id>;
+  readonly #notify: () => void;
+  readonly #refuse: ResponsesOptions<Q, R, Id>['refuse'];
+  readonly #onError: (error: unknown) => void;
+  #handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown = unserved;
+  #slots: { readonly slots: RingSlots<Q, R, Id>; readonly drain: Drain<Q, R, Id> } | undefined;
+  /** Answers that Observables are still to give. */
+  readonly #answers = new Subscription();
+  #flushing = false;
+  #whenIdle: (() => void)[] = [];
+  #closed = false;
+
+  constructor(ring: BackRing<Q, R, Id>, options: ResponsesOptions<Q, R, Id>) {
+    this.#ring = ring;
+    this.#notify = options.notify;
+    this.#refuse = options.refuse;
+    this.#onError = options.onError;
+  }
+
+  /** Requests kept for a later answer. */
+  get pending(): number {
+    return this.#ring.kept;
+  }
+
+  /** Resolves when nothing is pending. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+      this.#tellIdle();
+    });
+  }
+
+  /** From now on each request is answered by `handler`. @throws TypeError when the ring has a handler already */
+  serve(handler: Serve<Q, R, Id>): void {
+    this.#claim();
+    this.#handler = handler;
+  }
+
+  /**
+   * From now on `handler` takes the requests, as many as it wants; what it leaves is offered again at the next upcall. What it kept is
+   * answered through the slots that this returns, the same that the handler gets. @throws TypeError when the ring has a handler already
+   */
+  drain(handler: Drain<Q, R, Id>): Slots<Q, R, Id> {
+    this.#claim();
+    const pump = this;
+    const slots = new RingSlots(this.#ring, {
+      get closed() {
+        return pump.#closed;
+      },
+      push: () => this.push(),
+      refuse: (exchange, error) => this.#refused(exchange, error),
+      report: this.#onError,
+    });
+    this.#slots = { slots, drain: handler };
+    return slots;
+  }
+
+  /**
+   * Handles all requests there are. To be called at every upcall; says how many it took: none, and the event was spurious, or only
+   * said that what a handler left is still there.
+   * @throws PeerFault for an index that cannot be, or from a handler
+   */
+  upcall(): number {
+    const ring = this.#ring;
+    let total = 0;
+    let left = 0;
+    while (!this.#closed) {
+      const count = ring.unconsumed();
+      if (count === left && !ring.finalCheck(left)) break;
+      left = 0;
+      if (this.#slots === undefined) this.#serveAll(count);
+      else left = this.#slots.slots.offer(count, this.#slots.drain);
+      total += count - left;
+      this.push();
+    }
+    return total;
+  }
+
+  /** Publishes the answers put in, and notifies the frontend if it asked for that. */
+  push(): void {
+    if (this.#closed) return;
+    if (this.#ring.push()) this.#notify();
+    if (this.#whenIdle.length > 0) this.#tellIdle();
+  }
+
+  /** Takes no more requests. Answers that come later are dropped, but still counted as {@link pending} until then. */
+  close(): void {
+    this.#closed = true;
+    this.#tellIdle();
+  }
+
+  /** Closes, and unsubscribes from the Observables that have not answered. */
+  abandon(): void {
+    this.close();
+    this.#answers.unsubscribe();
+  }
+
+  #claim(): void {
+    if (this.#handler !== unserved || this.#slots !== undefined) {
+      throw new TypeError('a ring has one handler, and this one is served or drained already');
+    }
+  }
+
+  #serveAll(count: number): void {
+    const ring = this.#ring;
+    const end = (ring.reqCons + count) | 0;
+    while (ring.reqCons !== end) {
+      let later: unknown;
+      try {
+        later = ring.serve((end - ring.reqCons) | 0, this.#handler);
+      } catch (error) {
+        this.#refused(ring.current, error);
+        continue;
+      }
+      if (later !== undefined) this.#later(ring.current, later);
+    }
+  }
+
+  /** Waits for an asynchronous answer; the next request gets another record. */
+  #later(exchange: Exchange<Q, R, Id>, later: unknown): void {
+    const answered = (): void => this.#answer(exchange, () => this.#ring.put(exchange));
+    const failed = (error: unknown): void => this.#answer(exchange, () => this.#refused(exchange, error));
+    if (isPromise(later)) {
+      this.#ring.keep();
+      later.then(answered, failed);
+    } else if (isObservable(later)) {
+      this.#ring.keep();
+      let open = true;
+      const closing =
+        <T extends unknown[]>(answer: (...args: T) => void) =>
+        (...args: T): void => {
+          open = false;
+          answer(...args);
+        };
+      const subscription = later.subscribe({ complete: closing(answered), error: closing(failed) });
+      subscription.add(() => {
+        if (open) this.#answer(exchange, () => undefined);
+      });
+      this.#answers.add(subscription);
+    } else this.#ring.put(exchange);
+  }
+
+  #answer(exchange: Exchange<Q, R, Id>, put: () => void): void {
+    if (this.#closed) {
+      this.#ring.release(exchange);
+      this.#tellIdle();
+      return;
+    }
+    try {
+      put();
+    } catch (error) {
+      this.#ring.release(exchange);
+      this.#onError(error);
+    }
+    this.#flush();
+  }
+
+  /** Publishes after the answers that come at the same time, all together. */
+  #flush(): void {
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => {
+      this.#flushing = false;
+      this.push();
+    });
+  }
+
+  /** Answers with the errno of what a handler threw. */
+  #refused(exchange: Exchange<Q, R, Id>, error: unknown): void {
+    if (error instanceof PeerFault) throw error;
+    if (!(error instanceof XenError)) this.#onError(error);
+    exchange.response.$zero();
+    try {
+      this.#refuse(exchange.response, error instanceof XenError ? error.errno : errno.EIO, exchange.request);
+    } catch (mistake) {
+      this.#onError(mistake);
+    }
+    this.#ring.put(exchange);
+  }
+
+  #tellIdle(): void {
+    if (this.pending > 0) return;
+    const tell = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of tell) resolve();
+  }
+}

@@ -1,0 +1,17 @@
+export { BlkBackend } from './backend.js';
+export { BlockDevice } from './block-device.js';
+export { type Disk, DiskError, type DiskRequest, Disks } from './disk.js';
+export { BlkFrontend } from './frontend.js';
+export { RawDisk, type RawDiskOptions } from './host/raw-disk.js';
+export { RawDisks } from './host/raw-disks.js';
+export { blk, vdisk } from './protocol.js';
+export { type VbdConfig, type VbdKeys, vbdKeys } from './vbd-keys.js';
+export { vdevName, vdevOf } from './vdev.js';
+export {
+  BLKIF_MAX_SEGMENTS_PER_REQUEST,
+  blkifOp,
+  blkifRequest,
+  blkifResponse,
+  blkifRsp,
+  blkifSegment,
+} from './wire.js';

@@ -1,0 +1,1 @@
+export { LocalMachine, type LocalMachineOptions } from './local-machine.js';

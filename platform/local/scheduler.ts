@@ -1,0 +1,158 @@
+import type { LocalClock } from './local-clock.js';
+import { Random } from './random.js';
+
+/** Something that the scheduler may run next. */
+export interface Runnable {
+  readonly name: string;
+  /** Whether it has something to do now. */
+  ready(): boolean;
+  /** Does a bounded part of it. */
+  run(): void;
+}
+
+/** Where work waits for its turn, in order. */
+export class TaskQueue implements Runnable {
+  readonly name: string;
+  readonly #tasks: (() => void)[] = [];
+  readonly #wake: () => void;
+
+  constructor(name: string, wake: () => void) {
+    this.name = name;
+    this.#wake = wake;
+  }
+
+  readonly post = (task: () => void): void => {
+    this.#tasks.push(task);
+    this.#wake();
+  };
+
+  ready(): boolean {
+    return this.#tasks.length > 0;
+  }
+
+  run(): void {
+    this.#tasks.shift()?.();
+  }
+}
+
+/**
+ * Picks by a seed who runs next among all that can. Each pick is one turn of Node's event loop, so all promises settle in
+ * between, and the same seed gives the same order. When nobody can run, the clock's next timer fires.
+ */
+export class Scheduler {
+  readonly seed: number;
+  readonly clock: LocalClock;
+  readonly #random: Random;
+  readonly #runnables: Runnable[] = [];
+  readonly #onError: (name: string, error: unknown) => void;
+  readonly #idle: (() => void)[] = [];
+  #holds = 0;
+  #stepping = false;
+  #stopped = false;
+  #timeout: NodeJS.Timeout | undefined;
+  /** How many picks there have been. */
+  steps = 0;
+  /** Called with each pick's name. */
+  onPick: (name: string) => void = () => {};
+
+  constructor(seed: number, clock: LocalClock, onError: (name: string, error: unknown) => void) {
+    this.seed = seed;
+    this.clock = clock;
+    this.#random = new Random(seed);
+    this.#onError = onError;
+    clock.onTimer = () => this.wake();
+  }
+
+  add(runnable: Runnable): void {
+    this.#runnables.push(runnable);
+    this.wake();
+  }
+
+  remove(runnable: Runnable): void {
+    const index = this.#runnables.indexOf(runnable);
+    if (index >= 0) this.#runnables.splice(index, 1);
+  }
+
+  /** Somebody may have become able to run. */
+  wake(): void {
+    if (this.#stepping || this.#stopped || this.#holds > 0) return;
+    this.#stepping = true;
+    clearTimeout(this.#timeout);
+    setImmediate(this.#step);
+  }
+
+  /** Waits for work outside the simulation, and lets nobody run meanwhile: what comes of it has one place in the order. */
+  async hold<T>(work: () => Promise<T>): Promise<T> {
+    this.#holds++;
+    try {
+      return await work();
+    } finally {
+      this.#holds--;
+      this.wake();
+    }
+  }
+
+  /** Resolves when nobody can run, before the clock goes on to the next timer, and when there are to be no more picks. */
+  idle(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idle.push(resolve);
+      this.wake();
+    });
+  }
+
+  /** No more picks. */
+  stop(): void {
+    this.#stopped = true;
+    clearTimeout(this.#timeout);
+    for (const resolve of this.#idle.splice(0)) resolve();
+  }
+
+  readonly #step = (): void => {
+    if (this.#stopped || this.#holds > 0) {
+      this.#stepping = false;
+      return;
+    }
+    if (!this.#runOne()) {
+      this.#stepping = false;
+      this.#sleep();
+      return;
+    }
+    setImmediate(this.#step);
+  };
+
+  #runOne(): boolean {
+    if (!this.clock.simulated && this.#guard('clock', () => this.clock.fireDue())) return true;
+    const ready = this.#runnables.filter((runnable) => runnable.ready());
+    const pick = ready[ready.length > 1 ? this.#random.below(ready.length) : 0];
+    if (pick === undefined) {
+      const resolve = this.#idle.shift();
+      if (resolve !== undefined) {
+        resolve();
+        return true;
+      }
+      this.clock.advance();
+      return this.#guard('clock', () => this.clock.fireDue());
+    }
+    this.steps++;
+    this.onPick(pick.name);
+    this.#guard(pick.name, () => pick.run());
+    return true;
+  }
+
+  #guard(name: string, work: () => unknown): boolean {
+    try {
+      return work() !== false;
+    } catch (error) {
+      this.#onError(name, error);
+      return true;
+    }
+  }
+
+  /** With nothing to do, a real clock's next timer is waited for; an empty simulation rests until somebody wakes it. */
+  #sleep(): void {
+    const { next } = this.clock;
+    if (this.clock.simulated || next === undefined) return;
+    this.#timeout = setTimeout(() => this.wake(), Math.max(0, next - this.clock.now()));
+  }
+}

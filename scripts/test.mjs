@@ -1,0 +1,16 @@
+// npm test [-- options and files of mocha]: compiles what has changed, then runs the specs; a spec is named by its source.
+import { existsSync, statSync } from 'node:fs';
+import { at, run } from './checkout.mjs';
+import { ready } from './ready.mjs';
+
+/** spec/core/abi/ring.spec.ts → dist/spec/core/abi/ring.spec.js, spec/core → every spec below it; options stay. */
+const compiled = (arg) => {
+  const path = arg.replace(/^\.\//, '').replace(/\/$/, '');
+  if (!/^spec(\/|$)/.test(path) || !existsSync(at(path))) return arg;
+  return statSync(at(path)).isDirectory() ? `dist/${path}/**/*.spec.js` : `dist/${path.replace(/\.ts$/, '.js')}`;
+};
+
+await ready();
+const mocha = at('node_modules/mocha/bin/mocha.js');
+const { code } = await run(process.execPath, [mocha, ...process.argv.slice(2).map(compiled)], 'inherit');
+process.exitCode = code ?? 1;
