@@ -109,7 +109,12 @@ export {
   type Protocol,
   type PublishValues,
   protocol,
+  type RequestView,
+  type ResponseDraft,
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
+export type { Done, Fill, Lost } from './xenbus/requests.js';
+export type { Serve } from './xenbus/responses.js';
+export type { Drain, Slots } from './xenbus/slots.js';
 export { parseState, type Wait, type XenbusState, xenbusState } from './xenbus/states.js';

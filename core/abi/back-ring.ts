@@ -10,6 +10,11 @@ export interface Exchange<Q extends Struct, R extends Struct, Id extends string 
   readonly response: Draft<R, Id> & RecordDraft;
 }
 
+/** What is imported is looked up at each use; a constant of this file is part of the code. */
+const ENTRIES = sring.entries;
+/** More than the words of any ring: what was masked by it is known to be small, so adding to it needs no check for overflow. */
+const SMALL = 0x3fffffff;
+
 /**
  * The backend's end of a shared ring: it consumes requests and produces responses. The shared indices are read and written by
  * `Atomics` only, once per batch; a request is read as a private copy that stays until it is answered; a response is drafted
@@ -17,11 +22,12 @@ export interface Exchange<Q extends Struct, R extends Struct, Id extends string 
  */
 export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
   /** Slots, a power of two. */
-  readonly entries: number;
-  readonly #words: Int32Array;
-  readonly #mask: number;
-  readonly #slotWords: number;
-  readonly #holdOff: number;
+  declare readonly entries: number;
+  // What is read for each request is declared, not made here: see FrontRing.
+  declare private readonly words: Int32Array;
+  declare private readonly mask: number;
+  declare private readonly slotWords: number;
+  declare private readonly holdOff: number;
   readonly #View: new () => RecordView;
   readonly #Draft: new () => RecordDraft;
   /** All records that were ever needed at once, by ticket; made when needed. */
@@ -29,10 +35,10 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   /** The tickets that are free: the first `#spares` of them. */
   readonly #spare: Int32Array;
   #spares = 0;
-  #current: Exchange<Q, R, Id>;
-  #reqCons: number;
-  #rspProdPvt: number;
-  #rspProd: number;
+  declare private record: Exchange<Q, R, Id>;
+  declare private reqConsPvt: number;
+  declare private rspProdPvt: number;
+  declare private rspProd: number;
 
   /**
    * Attaches to a page that the frontend has initialised. This end's counters come from the page now and never again
@@ -42,22 +48,22 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    */
   constructor(words: Int32Array, format: RingFormat<Q, R, Id>, options: RingOptions = {}) {
     const { request, response, slotWords, entries } = ringShape(words, format, options);
-    this.#words = words;
+    this.words = words;
     this.entries = entries;
-    this.#mask = entries - 1;
-    this.#slotWords = slotWords;
-    this.#holdOff = options.holdOff ?? 1;
+    this.mask = entries - 1;
+    this.slotWords = slotWords;
+    this.holdOff = options.holdOff ?? 1;
     this.#View = request.View;
     this.#Draft = response.Draft;
     this.#spare = new Int32Array(entries + 1);
-    this.#current = this.#record();
-    this.#reqCons = this.#rspProdPvt = this.#rspProd = Atomics.load(words, sring.rspProd);
+    this.record = this.#record();
+    this.reqConsPvt = this.rspProdPvt = this.rspProd = Atomics.load(words, sring.rspProd);
     this.unconsumed();
   }
 
   /** The index of the next request to take. */
   get reqCons(): number {
-    return this.#reqCons;
+    return this.reqConsPvt;
   }
 
   /** Requests that were kept, and neither answered nor released since. */
@@ -67,7 +73,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
 
   /** The record that the last `take` filled. */
   get current(): Exchange<Q, R, Id> {
-    return this.#current;
+    return this.record;
   }
 
   /**
@@ -75,18 +81,18 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * @throws PeerFault when the peer published more than it has slots for (RING_REQUEST_PROD_OVERFLOW)
    */
   unconsumed(): number {
-    const prod = Atomics.load(this.#words, sring.reqProd);
-    const count = (prod - this.#reqCons) >>> 0;
-    const limit = this.entries - ((this.#reqCons - this.#rspProdPvt) | 0);
-    if (count > limit) throw overflow('req_prod', prod, this.#reqCons, limit);
+    const prod = Atomics.load(this.words, sring.reqProd);
+    const count = (prod - this.reqConsPvt) >>> 0;
+    const limit = this.entries - ((this.reqConsPvt - this.rspProdPvt) | 0);
+    if (count > limit) throw overflow('req_prod', prod, this.reqConsPvt, limit);
     return count;
   }
 
   /** The next request, as a private copy that is valid until it is answered. Only after {@link unconsumed} counted it. */
   take(): Exchange<Q, R, Id> {
-    const current = this.#current;
-    current.request.$load(this.#words, sring.entries + (this.#reqCons & this.#mask) * this.#slotWords);
-    this.#reqCons = (this.#reqCons + 1) | 0;
+    const current = this.record;
+    current.request.$load(this.words, ENTRIES + (this.reqConsPvt & this.mask) * this.slotWords);
+    this.reqConsPvt = (this.reqConsPvt + 1) | 0;
     return current;
   }
 
@@ -96,40 +102,41 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * {@link FrontRing.takeEach}.
    */
   serve(count: number, handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown): unknown {
-    const words = this.#words;
-    const mask = this.#mask;
-    const slotWords = this.#slotWords;
-    const { request, response } = this.#current;
-    let cons = this.#reqCons;
-    let prod = this.#rspProdPvt;
+    const words = this.words;
+    const mask = this.mask;
+    const slotWords = this.slotWords;
+    const { request, response } = this.record;
+    let cons = this.reqConsPvt | 0;
+    let prod = this.rspProdPvt | 0;
+    const end = (cons + count) | 0;
     try {
-      for (let left = count; left > 0; left--) {
-        request.$load(words, sring.entries + (cons & mask) * slotWords);
+      while (cons !== end) {
+        request.$load(words, (ENTRIES + (cons & mask) * slotWords) & SMALL);
         cons = (cons + 1) | 0;
         const later = handler(request, response);
         if (later !== undefined) return later;
-        response.$store(words, sring.entries + (prod & mask) * slotWords, request.$lo, request.$hi);
+        response.$store(words, (ENTRIES + (prod & mask) * slotWords) & SMALL, request.$lo, request.$hi);
         prod = (prod + 1) | 0;
       }
     } finally {
-      this.#reqCons = cons;
-      this.#rspProdPvt = prod;
+      this.reqConsPvt = cons;
+      this.rspProdPvt = prod;
     }
     return undefined;
   }
 
   /** Keeps the request that was taken last, to be answered later: the next one gets another record. */
   keep(): void {
-    this.#current = this.#record();
+    this.record = this.#record();
   }
 
   /** Copies an answer into the next response slot, with its request's id. A kept record is free from then on. */
   put(exchange: Exchange<Q, R, Id>): void {
     const { request, response } = exchange;
-    const word = sring.entries + (this.#rspProdPvt & this.#mask) * this.#slotWords;
-    response.$store(this.#words, word, request.$lo, request.$hi);
-    this.#rspProdPvt = (this.#rspProdPvt + 1) | 0;
-    if (exchange !== this.#current) this.release(exchange);
+    const word = ENTRIES + (this.rspProdPvt & this.mask) * this.slotWords;
+    response.$store(this.words, word, request.$lo, request.$hi);
+    this.rspProdPvt = (this.rspProdPvt + 1) | 0;
+    if (exchange !== this.record) this.release(exchange);
   }
 
   /** Frees a kept record without an answer. */
@@ -147,12 +154,12 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
 
   /** Publishes what was put in; whether the frontend asked to be notified of it (RING_PUSH_RESPONSES_AND_CHECK_NOTIFY). */
   push(): boolean {
-    const old = this.#rspProd;
-    const now = this.#rspProdPvt;
+    const old = this.rspProd;
+    const now = this.rspProdPvt;
     if (old === now) return false;
-    this.#rspProd = now;
-    Atomics.store(this.#words, sring.rspProd, now);
-    return (now - Atomics.load(this.#words, sring.rspEvent)) >>> 0 < (now - old) >>> 0;
+    this.rspProd = now;
+    Atomics.store(this.words, sring.rspProd, now);
+    return (now - Atomics.load(this.words, sring.rspEvent)) >>> 0 < (now - old) >>> 0;
   }
 
   /**
@@ -160,9 +167,9 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * after all (RING_FINAL_CHECK_FOR_REQUESTS).
    */
   finalCheck(left = 0): boolean {
-    const seen = (this.#reqCons + left) | 0;
-    Atomics.store(this.#words, sring.reqEvent, (seen + this.#holdOff) | 0);
-    return Atomics.load(this.#words, sring.reqProd) !== seen;
+    const seen = (this.reqConsPvt + left) | 0;
+    Atomics.store(this.words, sring.reqEvent, (seen + this.holdOff) | 0);
+    return Atomics.load(this.words, sring.reqProd) !== seen;
   }
 
   #record(): Exchange<Q, R, Id> {

@@ -4,9 +4,9 @@ import type { Doorbell } from './doorbell.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
-import { control, header, life, PAGE_WORDS, slotPage } from './layout.js';
+import { control, life, PAGE_WORDS, slotPage } from './layout.js';
 import type { Lock } from './lock.js';
-import type { Maptrack } from './maptrack.js';
+import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
 import { interdomainPort, type Ports, peerPortOf, peerSlotOf, portState, stateOf } from './ports.js';
 import type { SharedInfo } from './shared-info.js';
@@ -65,7 +65,6 @@ export class Audit {
   recover(caller: Domid, dead: Domid): readonly string[] {
     const mended: string[] = [];
     if (this.#lock.takeOver(dead, caller)) mended.push(`domain ${dead} held the lock`);
-    this.#words[header.frameHint] = 0;
     for (const slot of this.#domains.slots()) {
       if (this.#isUnborn(slot)) {
         mended.push(`domain ${this.#domains.domid(slot)} was not built to the end`);
@@ -116,13 +115,13 @@ export class Audit {
     for (const slot of slots) this.#pins.reset(slot);
     this.#frames.resetMappings();
     for (const slot of slots) {
-      this.#maptrack.relink(slot);
       for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
-        const flags = this.#maptrack.flags(slot, handle);
-        if (flags === 0) continue;
-        const pins = this.#map.pinsOf(flags, flags);
-        this.#pins.count(this.#maptrack.granter(slot, handle), this.#maptrack.ref(slot, handle), pins);
-        this.#frames.hold(this.#maptrack.frame(slot, handle));
+        const entry = this.#maptrack.find(slot, handle);
+        if (entry === 0) continue;
+        const word = this.#words[entry] as number;
+        const pins = this.#map.pinsOf(flagsOf(word), flagsOf(word));
+        this.#pins.count(granterOf(word), this.#words[entry + mapping.ref] as number, pins);
+        this.#frames.hold(this.#words[entry + mapping.frame] as number);
       }
     }
     for (const slot of slots) {

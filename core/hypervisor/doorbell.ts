@@ -17,8 +17,8 @@ export type ThreadState = typeof running | typeof blocked | typeof parked;
 export type Ring = (domid: Domid) => void;
 
 /**
- * How a domain without anything to do learns of an event. Each raise that begins an upcall counts `wake` up, then exchanges
- * `state` with running: so whoever finds it set rings, and only that one.
+ * How a domain without anything to do learns of an event. Each raise that begins an upcall exchanges `state` with running:
+ * whoever finds it set, and only that one, counts `wake` up and rings.
  */
 export class Doorbell {
   readonly #memory: MachineMemory;
@@ -37,9 +37,10 @@ export class Doorbell {
   kick(slot: number): void {
     const words = this.#words;
     const at = this.#memory.control(slot);
-    Atomics.add(words, at + control.wake, 1);
     if (Atomics.load(words, at + control.state) === running) return;
     const state = Atomics.exchange(words, at + control.state, running);
+    if (state === running) return;
+    Atomics.add(words, at + control.wake, 1);
     if (state === blocked) Atomics.notify(words, at + control.wake);
     else if (state === parked) this.#ring(words[at + control.domid] as Domid);
   }
@@ -53,7 +54,7 @@ export class Doorbell {
     if (this.#words[at + control.life] === life.alive) this.#ring(this.#words[at + control.domid] as Domid);
   }
 
-  /** The kicks that a domain has got: read it before looking for work, and give it to {@link wait}. */
+  /** The kicks that a resting domain has got: read it before looking for work, and give it to {@link wait}. */
   wakes(domid: Domid): number {
     const slot = this.#memory.slotOf(domid);
     return slot < 0 ? 0 : Atomics.load(this.#words, this.#memory.control(slot) + control.wake);

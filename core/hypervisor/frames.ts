@@ -65,7 +65,8 @@ export class Frames {
 
   /** Whether `frame` is a page that `owner` has: what may be granted and copied. */
   isPage(frame: number, owner: Domid): boolean {
-    return this.#is(frame, owner, frameKind.page);
+    const word = (owner + 1) | (frameKind.page << KIND);
+    return frame >>> 0 < this.#memory.frames && this.#words[this.#table + frame * 2] === word;
   }
 
   /** Frees a domain's page, or keeps it until its last mapping is gone; says whether it is free. */
@@ -85,11 +86,11 @@ export class Frames {
   }
 
   /** Counts one mapping less; says whether this freed a page that had been released. */
-  drop(frame: number, owner: Domid): boolean {
-    const word = this.#table + frame * 2 + 1;
-    const mappings = (this.#words[word] as number) - 1;
-    this.#words[word] = mappings;
-    if (mappings !== 0 || !this.#is(frame, owner, frameKind.released)) return false;
+  drop(frame: number): boolean {
+    const word = this.#table + frame * 2;
+    const mappings = (this.#words[word + 1] as number) - 1;
+    this.#words[word + 1] = mappings;
+    if (mappings !== 0 || (this.#words[word] as number) >>> KIND !== frameKind.released) return false;
     this.free(frame);
     return true;
   }
@@ -120,10 +121,6 @@ export class Frames {
     let used = 0;
     this.each(() => used++);
     return this.#memory.frames - this.#memory.firstFrame - used;
-  }
-
-  #is(frame: number, owner: Domid, kind: FrameKind): boolean {
-    return frame >>> 0 < this.#memory.frames && this.#words[this.#table + frame * 2] === ((owner + 1) | (kind << KIND));
   }
 
   /** The first frame of `count` free ones that lie in [from, to), or 0. */

@@ -2,7 +2,7 @@ import { errno } from '../abi/errno.js';
 import { gntst } from '../abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef } from '../abi/units.js';
 import { type Frames, frameKind } from './frames.js';
-import { ACTIVE_PER_FRAME, control, domainFlag, GRANTS_PER_FRAME, PAGE_WORDS, slotPage } from './layout.js';
+import { ACTIVE_PER_FRAME, control, domainFlag, GRANTS_PER_FRAME, pairAt, quadAt, slotPage } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 
@@ -53,16 +53,12 @@ export class GrantEntries {
 
   /** The first word of an entry: flags and domid, then the frame. */
   entry(slot: number, ref: number): number {
-    const list = this.#memory.control(slot) + control.grantFrameList;
-    const frame = this.#words[list + Math.trunc(ref / GRANTS_PER_FRAME)] as number;
-    return frame * PAGE_WORDS + (ref % GRANTS_PER_FRAME) * 2;
+    return pairAt(this.#words, this.#memory.control(slot) + control.grantFrameList, ref);
   }
 
   /** The first word of Xen's own record of an entry. */
   active(slot: number, ref: number): number {
-    const list = this.#memory.control(slot) + control.activeFrameList;
-    const frame = this.#words[list + Math.trunc(ref / ACTIVE_PER_FRAME)] as number;
-    return frame * PAGE_WORDS + (ref % ACTIVE_PER_FRAME) * 4;
+    return quadAt(this.#words, this.#memory.control(slot) + control.activeFrameList, ref);
   }
 
   /**
@@ -117,7 +113,7 @@ export class GrantEntries {
 
   /** The lowest free reference, the table growing by a frame when none is left; -ENOSPC at its limit, -ENOMEM, -ESRCH. */
   allocRef(domid: Domid): GrantRef | number {
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     if (slot < 0) return -errno.ESRCH;
     const words = this.#words;
     const at = this.#memory.control(slot);
@@ -176,11 +172,13 @@ export class GrantEntries {
     return (Atomics.load(this.#words, this.#own(domid, ref)) & IN_USE) !== 0;
   }
 
-  /** Voids every grant of a slot; only the in-use bits of mapped ones stay. The lock is held. */
+  /** Voids every grant of a slot, and its references; only the in-use bits of mapped ones stay. The lock is held. */
   voidAll(slot: number): void {
+    const map = this.#memory.control(slot) + slotPage.refMap;
     for (let ref = 0; ref < this.count(slot); ref++) {
       const entry = this.entry(slot, ref);
       if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE);
+      if (this.#words[map + (ref >>> 5)] !== 0) this.#words[map + (ref >>> 5)] = 0;
     }
   }
 
@@ -199,7 +197,7 @@ export class GrantEntries {
   }
 
   #target(caller: Domid, dom: Domid): number {
-    const own = this.#memory.slotOf(caller);
+    const own = this.#memory.callerOf(caller);
     const slot = dom === DOMID_SELF ? own : this.#memory.slotOf(dom);
     if (slot < 0 || own < 0) return gntst.bad_domain;
     const flags = this.#words[this.#memory.control(own) + control.flags] as number;

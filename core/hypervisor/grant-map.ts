@@ -4,7 +4,7 @@ import type { Domains } from './domains.js';
 import type { Frames } from './frames.js';
 import { type GrantPins, pinOf } from './grant-pins.js';
 import type { Lock } from './lock.js';
-import type { Maptrack } from './maptrack.js';
+import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
 
 /** Flags of a mapping (grant_table.h `GNTMAP_*`). */
@@ -43,6 +43,7 @@ const HALVES = gntmap.deviceMap | gntmap.hostMap;
  */
 export class GrantMap {
   readonly #memory: MachineMemory;
+  readonly #words: Int32Array;
   readonly #lock: Lock;
   readonly #domains: Domains;
   readonly #frames: Frames;
@@ -58,6 +59,7 @@ export class GrantMap {
     maptrack: Maptrack,
   ) {
     this.#memory = memory;
+    this.#words = memory.words;
     this.#lock = lock;
     this.#domains = domains;
     this.#frames = frames;
@@ -102,7 +104,7 @@ export class GrantMap {
    */
   unmap(caller: Domid, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
     this.#lock.acquire(caller);
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const status = slot < 0 ? gntst.bad_handle : this.#unmap(slot, handle, hostAddr, devBusAddr);
     this.#lock.release();
     return status;
@@ -111,14 +113,15 @@ export class GrantMap {
   /** The frame that a caller's handle maps, or 0. */
   frameOf(caller: Domid, handle: GrantHandle): number {
     const slot = this.#memory.slotOf(caller);
-    return slot < 0 || this.#maptrack.flags(slot, handle) === 0 ? 0 : this.#maptrack.frame(slot, handle);
+    const entry = slot < 0 ? 0 : this.#maptrack.find(slot, handle);
+    return entry === 0 ? 0 : (this.#words[entry + mapping.frame] as number);
   }
 
   /** Ends all mappings of a slot; the lock is held (`gnttab_release_mappings`). */
   releaseMappings(slot: number): void {
     for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
-      const flags = this.#maptrack.flags(slot, handle);
-      if (flags !== 0) this.#end(slot, handle, flags, flags & HALVES);
+      const entry = this.#maptrack.find(slot, handle);
+      if (entry !== 0) this.#end(slot, handle, entry, HALVES);
     }
   }
 
@@ -132,7 +135,7 @@ export class GrantMap {
   }
 
   #map(caller: Domid, dom: Domid, ref: GrantRef, flags: number): number {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const granter = this.#memory.slotOf(dom);
     if (slot < 0 || granter < 0) return gntst.bad_domain;
     if (!this.#maptrack.reserve(slot)) return gntst.no_space;
@@ -144,27 +147,29 @@ export class GrantMap {
   }
 
   #unmap(slot: number, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
-    const flags = this.#maptrack.flags(slot, handle);
-    if (flags === 0) return gntst.bad_handle;
-    const address = this.#maptrack.frame(slot, handle) * PAGE_SIZE;
+    const entry = this.#maptrack.find(slot, handle);
+    if (entry === 0) return gntst.bad_handle;
+    const flags = flagsOf(this.#words[entry] as number);
+    const address = (this.#words[entry + mapping.frame] as number) * PAGE_SIZE;
     const device = devBusAddr !== 0 && (flags & gntmap.deviceMap) !== 0;
     const host = hostAddr !== 0 && (flags & gntmap.hostMap) !== 0;
     if (device && devBusAddr !== address) return gntst.bad_dev_addr;
     if (host && hostAddr !== address) return gntst.general_error;
     const halves = (device ? gntmap.deviceMap : 0) | (host ? gntmap.hostMap : 0);
-    if (halves !== 0) this.#end(slot, handle, flags, halves);
+    if (halves !== 0) this.#end(slot, handle, entry, halves);
     return gntst.okay;
   }
 
-  #end(slot: number, handle: GrantHandle, flags: number, halves: number): void {
-    const granter = this.#maptrack.granter(slot, handle);
-    const ref = this.#maptrack.ref(slot, handle);
-    const frame = this.#maptrack.frame(slot, handle);
+  #end(slot: number, handle: GrantHandle, entry: number, halves: number): void {
+    const word = this.#words[entry] as number;
+    const flags = flagsOf(word);
+    const granter = granterOf(word);
+    const frame = this.#words[entry + mapping.frame] as number;
     const left = flags & ~halves;
     const mapped = (left & HALVES) !== 0;
-    this.#maptrack.setFlags(slot, handle, left, mapped);
-    this.#pins.unpin(granter, ref, this.pinsOf(flags, halves));
-    if (mapped) return;
-    if (this.#frames.drop(frame, this.#domains.domid(granter))) this.#domains.pageFreed(granter);
+    if (mapped) this.#maptrack.keep(entry, left);
+    else this.#maptrack.remove(slot, handle, entry);
+    this.#pins.unpin(granter, this.#words[entry + mapping.ref] as number, this.pinsOf(flags, flags & halves));
+    if (!mapped && this.#frames.drop(frame)) this.#domains.pageFreed(granter);
   }
 }

@@ -77,14 +77,22 @@ export const domainFlag = { privileged: 1, abi32: 2 } as const;
 
 /** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
 export const PORTS_PER_BUCKET = 64;
-/** Port entries of two words in one frame. */
-export const PORTS_PER_FRAME = PAGE_WORDS / 2;
-/** Grant entries of version 1 in one frame (grant_table.h). */
-export const GRANTS_PER_FRAME = 512;
-/** Active entries of four words in one frame. */
-export const ACTIVE_PER_FRAME = PAGE_WORDS / 4;
-/** Maptrack entries of four words in one frame, as many as in Xen. */
-export const MAPTRACK_PER_FRAME = PAGE_WORDS / 4;
+/** Entries of two words in one frame, as a shift: ports, and grants of version 1 (grant_table.h). */
+export const PAIRS_SHIFT = 9;
+/** Entries of four words in one frame, as a shift: active grants, and mappings, as many as in Xen. */
+export const QUADS_SHIFT = 8;
+/** Grant entries of version 1 in one frame. */
+export const GRANTS_PER_FRAME = 1 << PAIRS_SHIFT;
+/** Active grant entries, or maptrack entries, in one frame. */
+export const ACTIVE_PER_FRAME = 1 << QUADS_SHIFT;
+
+/** The first word of an entry of two words, in a table whose frames are listed from word `list`. */
+export const pairAt = (words: Int32Array, list: number, index: number): number =>
+  (words[list + (index >>> PAIRS_SHIFT)] as number) * PAGE_WORDS + (index & (GRANTS_PER_FRAME - 1)) * 2;
+
+/** The first word of an entry of four words, in a table whose frames are listed from word `list`. */
+export const quadAt = (words: Int32Array, list: number, index: number): number =>
+  (words[list + (index >>> QUADS_SHIFT)] as number) * PAGE_WORDS + (index & (ACTIVE_PER_FRAME - 1)) * 4;
 /** Grant frames for which the reference map has room; Xen's default limit. */
 export const GRANT_FRAMES_LIMIT = 64;
 /** Maptrack frames for which their list has room; Xen's default limit. */

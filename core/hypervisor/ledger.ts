@@ -99,7 +99,7 @@ export class LedgerBook {
       if (ref >= RESERVED_REFS && ((words[map + (ref >>> 5)] as number) & (1 << (ref & 31))) !== 0) counts.refs++;
     }
     for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
-      if (this.#maptrack.flags(slot, handle) !== 0) counts.mappings++;
+      if (this.#maptrack.find(slot, handle) !== 0) counts.mappings++;
     }
   }
 }

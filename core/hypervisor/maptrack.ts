@@ -1,13 +1,18 @@
 import type { Domid } from '../abi/units.js';
 import { type Frames, frameKind } from './frames.js';
-import { control, MAPTRACK_PER_FRAME, PAGE_WORDS, slotPage } from './layout.js';
+import { control, QUADS_SHIFT, quadAt, slotPage } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
 /** Word offsets in a maptrack entry. Flags and the granter's slot are one word: it is 0, or the entry says all of a mapping. */
-const field = { flagsAndSlot: 0, ref: 1, frame: 2, next: 3 } as const;
+export const mapping = { flagsAndSlot: 0, ref: 1, frame: 2, next: 3 } as const;
 
 const SLOT = 8;
 const FLAGS = 0xff;
+
+/** The map flags in a mapping's first word. */
+export const flagsOf = (word: number): number => word & FLAGS;
+/** The granter's slot in a mapping's first word. */
+export const granterOf = (word: number): number => word >>> SLOT;
 
 /**
  * Each domain's own record of what it has mapped (grant_table.c `struct grant_mapping`): the one truth about mappings, from which
@@ -26,7 +31,16 @@ export class Maptrack {
 
   /** Handles that a slot's table has room for. */
   count(slot: number): number {
-    return (this.#words[this.#memory.control(slot) + control.maptrackFrames] as number) * MAPTRACK_PER_FRAME;
+    return (this.#words[this.#memory.control(slot) + control.maptrackFrames] as number) << QUADS_SHIFT;
+  }
+
+  /** The first word of the entry of a handle that maps something, or 0. */
+  find(slot: number, handle: number): number {
+    const at = this.#memory.control(slot);
+    const count = (this.#words[at + control.maptrackFrames] as number) << QUADS_SHIFT;
+    if (handle >>> 0 >= count) return 0;
+    const entry = quadAt(this.#words, at + slotPage.maptrackFrameList, handle);
+    return this.#words[entry] === 0 ? 0 : entry;
   }
 
   /** Whether a free handle is there, the table growing if need be; else there is no space. */
@@ -42,64 +56,27 @@ export class Maptrack {
     const at = this.#memory.control(slot);
     const free = words[at + control.freeHandle] as number;
     const handle = free === 0 ? (words[at + control.freshHandle] as number) : free - 1;
-    const entry = this.#entry(slot, handle);
-    words[entry + field.ref] = ref;
-    words[entry + field.frame] = frame;
+    const entry = quadAt(words, at + slotPage.maptrackFrameList, handle);
+    words[entry + mapping.ref] = ref;
+    words[entry + mapping.frame] = frame;
     if (free === 0) words[at + control.freshHandle] = handle + 1;
-    else words[at + control.freeHandle] = words[entry + field.next] as number;
-    Atomics.store(words, entry + field.flagsAndSlot, (flags & FLAGS) | (granter << SLOT));
+    else words[at + control.freeHandle] = words[entry + mapping.next] as number;
+    Atomics.store(words, entry, flagsOf(flags) | (granter << SLOT));
     return handle;
   }
 
-  /** The map flags of a handle, 0 for one that maps nothing. */
-  flags(slot: number, handle: number): number {
-    return handle >>> 0 < this.count(slot) ? (this.#words[this.#entry(slot, handle)] as number) & FLAGS : 0;
+  /** Changes which halves of a mapping are left. */
+  keep(entry: number, flags: number): void {
+    Atomics.store(this.#words, entry, ((this.#words[entry] as number) & ~FLAGS) | flags);
   }
 
-  granter(slot: number, handle: number): number {
-    return (this.#words[this.#entry(slot, handle)] as number) >>> SLOT;
-  }
-
-  ref(slot: number, handle: number): number {
-    return this.#words[this.#entry(slot, handle) + field.ref] as number;
-  }
-
-  frame(slot: number, handle: number): number {
-    return this.#words[this.#entry(slot, handle) + field.frame] as number;
-  }
-
-  /** Changes which halves of a mapping are left; with neither, the handle is free. */
-  setFlags(slot: number, handle: number, flags: number, mapped: boolean): void {
+  /** Ends a mapping: its handle is free. */
+  remove(slot: number, handle: number, entry: number): void {
     const words = this.#words;
-    const entry = this.#entry(slot, handle);
-    if (mapped) {
-      Atomics.store(words, entry, ((words[entry] as number) & ~FLAGS) | flags);
-      return;
-    }
     const free = this.#memory.control(slot) + control.freeHandle;
     Atomics.store(words, entry, 0);
-    words[entry + field.next] = words[free] as number;
+    words[entry + mapping.next] = words[free] as number;
     words[free] = handle + 1;
-  }
-
-  /** Makes the list of free handles anew. */
-  relink(slot: number): void {
-    const words = this.#words;
-    const at = this.#memory.control(slot);
-    let free = 0;
-    for (let handle = (words[at + control.freshHandle] as number) - 1; handle >= 0; handle--) {
-      const entry = this.#entry(slot, handle);
-      if (words[entry] !== 0) continue;
-      words[entry + field.next] = free;
-      free = handle + 1;
-    }
-    words[at + control.freeHandle] = free;
-  }
-
-  #entry(slot: number, handle: number): number {
-    const list = this.#memory.control(slot) + slotPage.maptrackFrameList;
-    const frame = this.#words[list + Math.trunc(handle / MAPTRACK_PER_FRAME)] as number;
-    return frame * PAGE_WORDS + (handle % MAPTRACK_PER_FRAME) * 4;
   }
 
   #grow(slot: number): boolean {

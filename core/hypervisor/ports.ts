@@ -1,7 +1,7 @@
 import { errno } from '../abi/errno.js';
 import type { Domid } from '../abi/units.js';
 import { type Frames, frameKind } from './frames.js';
-import { control, life, PAGE_WORDS, PORTS_PER_BUCKET, PORTS_PER_FRAME } from './layout.js';
+import { control, life, PAIRS_SHIFT, PORTS_PER_BUCKET, pairAt } from './layout.js';
 import type { MachineMemory } from './memory.js';
 import { portsOf2Level, type SharedInfo } from './shared-info.js';
 
@@ -52,7 +52,7 @@ export class Ports {
 
   /** The word of a port, or a free one's where there is no entry. */
   get(slot: number, port: number): number {
-    return port >>> 0 < this.valid(slot) ? Atomics.load(this.#words, this.#entry(slot, port)) : portState.free;
+    return port >>> 0 < this.valid(slot) ? (this.#words[this.#entry(slot, port)] as number) : portState.free;
   }
 
   /** The vCPU that a valid port notifies. */
@@ -99,16 +99,14 @@ export class Ports {
   }
 
   #entry(slot: number, port: number): number {
-    const list = this.#memory.control(slot) + control.portFrameList;
-    const frame = this.#words[list + Math.trunc(port / PORTS_PER_FRAME)] as number;
-    return frame * PAGE_WORDS + (port % PORTS_PER_FRAME) * 2;
+    return pairAt(this.#words, this.#memory.control(slot) + control.portFrameList, port);
   }
 
   #grow(slot: number): boolean {
     const words = this.#words;
     const at = this.#memory.control(slot);
     const valid = words[at + control.validPorts] as number;
-    const place = at + control.portFrameList + Math.trunc(valid / PORTS_PER_FRAME);
+    const place = at + control.portFrameList + (valid >>> PAIRS_SHIFT);
     if (words[place] === 0) {
       const frame = this.#frames.takeTable(words[at + control.domid] as Domid, frameKind.table);
       if (frame < 0) return false;

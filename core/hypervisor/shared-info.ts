@@ -102,10 +102,10 @@ export class SharedInfo {
     return (this.#words[at] as number) === 0 ? 0 : Atomics.exchange(this.#words, at, 0);
   }
 
-  /** PENDING and not MASK of the 32 ports from `group` × 32. */
+  /** PENDING and not MASK of the 32 ports from `group` × 32. Plain loads: the selector was taken by an exchange before. */
   deliverable(page: number, abi32: boolean, group: number): number {
-    const pending = Atomics.load(this.#words, page + word.pending + group);
-    return pending === 0 ? 0 : pending & ~Atomics.load(this.#words, page + (abi32 ? word.mask32 : word.mask64) + group);
+    const pending = this.#words[page + word.pending + group] as number;
+    return pending & ~(this.#words[page + (abi32 ? word.mask32 : word.mask64) + group] as number);
   }
 
   /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */

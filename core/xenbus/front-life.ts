@@ -27,7 +27,7 @@ export class FrontLife {
   readonly #peer$ = new BehaviorSubject<AnyValues>({});
   /** What the driver made of the link; undone when Connected is left. */
   readonly #link = new Cleanup();
-  /** Ring and channel; undone when the backend is Closed. */
+  /** Ring and channel, and what the driver shares besides; undone when the backend is Closed. */
   readonly #shared = new Cleanup();
 
   /** Shares a zeroed ring and allocates a channel. @throws XenError ENOMEM, ENOSPC */
@@ -71,6 +71,8 @@ export class FrontLife {
   link(close: () => Promise<void>): FrontLink<AnyProtocol> {
     const subscription = new Subscription();
     this.#link.add(() => subscription.unsubscribe());
+    const released = new Subscription();
+    this.#shared.add(() => released.unsubscribe());
     return {
       protocol: this.#protocol,
       ring: this.#requests,
@@ -81,6 +83,7 @@ export class FrontLife {
       toolstack: this.#toolstack,
       device: this.#device,
       subscription,
+      released,
       close,
     };
   }

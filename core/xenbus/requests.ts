@@ -18,6 +18,18 @@ export interface RequestsOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** A request's id, and who is to hear of its response; as long as it is free, a link of the list of those. */
+class Call<R extends Struct, Id> {
+  readonly id: number;
+  done: Done<R, Id> | undefined = undefined;
+  lost: Lost | undefined = undefined;
+  next: Call<R, Id> | undefined = undefined;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}
+
 /** Somebody who wants a slot, in the order of asking. */
 interface Waiting {
   readonly room: () => void;
@@ -29,61 +41,70 @@ interface Waiting {
  * for `submit`; `request` makes a promise.
  */
 export class Requests<Q extends Struct, R extends Struct, Id extends string = never> {
-  readonly #ring: FrontRing<Q, R, Id>;
-  readonly #entries: number;
-  readonly #paired: boolean;
-  readonly #notify: () => void;
+  /** Slots of the ring. */
+  declare readonly entries: number;
+  // What is read for each request is declared, not made here: see FrontRing.
+  declare private readonly ring: FrontRing<Q, R, Id>;
+  declare private readonly paired: boolean;
+  declare private readonly notify: () => void;
   readonly #onError: (error: unknown) => void;
-  readonly #done: (Done<R, Id> | undefined)[];
-  readonly #lost: (Lost | undefined)[];
-  /** The ids that are not in use: the first `#frees` of them. */
-  readonly #free: Int32Array;
-  #frees: number;
-  /** How many of the free slots are not for newcomers: none, or, while others wait or the link is closed, all. */
-  #held = 0;
+  /** All ids, by number. */
+  declare private readonly calls: readonly Call<R, Id>[];
+  /** The free ids: the next to use, and where the list ends. */
+  declare private spare: Call<R, Id> | undefined;
+  declare private last: Call<R, Id> | undefined;
+  /** Whether free slots are not for newcomers: others wait, or the link is closed. */
+  #held = false;
   #queue: Waiting[] = [];
   #whenIdle: (() => void)[] = [];
-  #closed: Error | undefined;
+  declare private closed: Error | undefined;
 
   constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions) {
     const { entries } = ring;
-    this.#ring = ring;
-    this.#entries = entries;
-    this.#paired = ring.paired;
-    this.#notify = options.notify;
+    this.ring = ring;
+    this.entries = entries;
+    this.paired = ring.paired;
+    this.notify = options.notify;
+    this.spare = this.last = this.closed = undefined;
     this.#onError = options.onError;
-    this.#done = Array.from({ length: entries }, () => undefined);
-    this.#lost = Array.from({ length: entries }, () => undefined);
-    this.#frees = entries;
-    this.#free = Int32Array.from({ length: entries }, (_, i) => entries - 1 - i);
+    this.calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
+    for (let i = 0; i < entries; i++) this.#append(this.calls[(ring.nextRequest + i) % entries]);
   }
 
   /** Hands one response to who sent its request. */
   readonly #answered = (response: View<R, Id> & RecordView, slot: number): void => {
-    const id = this.#paired ? response.$lo : slot;
-    const done = id >>> 0 < this.#entries && response.$hi === 0 ? this.#done[id] : undefined;
-    if (done === undefined) {
-      if (this.#closed !== undefined) return;
+    const id = this.paired === true ? response.$lo : slot;
+    const call = id >>> 0 < this.entries && response.$hi === 0 ? this.calls[id] : undefined;
+    const done = call?.done;
+    if (call === undefined || done === undefined) {
+      if (this.closed !== undefined) return;
       throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
     }
-    this.#done[id] = undefined;
-    this.#free[this.#frees++] = id;
+    call.done = undefined;
+    // Where responses name their requests, the id used last is the one that is still in the cache.
+    if (this.paired === true) {
+      call.next = this.spare;
+      this.spare = call;
+    } else this.#append(call);
     done(response, id);
   };
 
-  /** Slots of the ring. */
-  get entries(): number {
-    return this.#entries;
+  #append(call: Call<R, Id> | undefined): void {
+    if (call === undefined) return;
+    call.next = undefined;
+    if (this.spare === undefined || this.last === undefined) this.spare = call;
+    else this.last.next = call;
+    this.last = call;
   }
 
   /** Slots that `submit` can take now. */
   get free(): number {
-    return this.#frees > this.#held ? this.#frees : 0;
+    return this.#held ? 0 : this.ring.free;
   }
 
   /** Requests that were sent and not answered. */
   get outstanding(): number {
-    return this.#entries - this.#frees;
+    return this.ring.outstanding;
   }
 
   /**
@@ -92,22 +113,22 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    * @throws Disconnected, or what the link was closed with, after {@link close}
    */
   submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean {
-    const frees = this.#frees;
-    if (frees <= this.#held) return this.#full();
-    const ring = this.#ring;
-    const id = this.#paired ? (this.#free[frees - 1] as number) : ring.nextRequest;
+    const call = this.spare;
+    if (call === undefined || this.#held === true) return this.#full();
+    const ring = this.ring;
+    const { id } = call;
     fill(ring.slot(id), id);
-    if (this.#frees !== frees) throw new TypeError('a request cannot be sent while another is being written');
+    if (this.spare !== call) throw new TypeError('a request cannot be sent while another is being written');
     ring.put();
-    this.#frees = frees - 1;
-    this.#done[id] = done;
-    this.#lost[id] = lost;
+    this.spare = call.next;
+    call.done = done;
+    call.lost = lost;
     return true;
   }
 
   /** Publishes what was submitted, and notifies the backend if it asked for that. */
   push(): void {
-    if (this.#ring.push()) this.#notify();
+    if (this.ring.push()) this.notify();
   }
 
   /**
@@ -127,7 +148,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    * first, `room` is never called.
    */
   space(room: () => void): void {
-    if (this.#closed === undefined) this.#enqueue({ room, lost: undefined });
+    if (this.closed === undefined) this.#enqueue({ room, lost: undefined });
   }
 
   /** Resolves when no request is outstanding and none waits, and after {@link close}. */
@@ -145,9 +166,9 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    */
   upcall(): number {
     let total = 0;
-    while (this.#closed === undefined) {
-      const count = this.#ring.unconsumed();
-      if (count === 0 && !this.#ring.finalCheck()) break;
+    while (this.closed === undefined) {
+      const count = this.ring.unconsumed();
+      if (count === 0 && !this.ring.finalCheck()) break;
       total += count;
       for (let left = count; left > 0; ) left -= this.#complete(left);
       this.#serve();
@@ -158,13 +179,13 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Tells everyone who waits that `error` ended the link; after it nothing can be sent. A second time does nothing. */
   close(error: Error = new Disconnected('the link was closed')): void {
-    if (this.#closed !== undefined) return;
-    this.#closed = error;
-    this.#held = this.#entries;
-    for (let id = 0; id < this.#entries; id++) {
-      const lost = this.#done[id] === undefined ? undefined : this.#lost[id];
-      this.#done[id] = this.#lost[id] = undefined;
-      if (lost !== undefined) this.#tell(() => lost(error, id));
+    if (this.closed !== undefined) return;
+    this.closed = error;
+    this.#held = true;
+    for (const call of this.calls) {
+      const { done, lost, id } = call;
+      call.done = call.lost = undefined;
+      if (done !== undefined && lost !== undefined) this.#tell(() => lost(error, id));
     }
     const queue = this.#queue;
     this.#queue = [];
@@ -174,47 +195,49 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Hands out up to `count` responses; says how many, which is less when a callback threw. */
   #complete(count: number): number {
-    const before = this.#ring.nextResponse;
+    const before = this.ring.nextResponse;
     try {
-      this.#ring.takeEach(count, this.#answered);
+      this.ring.takeEach(count, this.#answered);
       return count;
     } catch (error) {
       if (error instanceof PeerFault) throw error;
       this.#onError(error);
-      return ((this.#ring.nextResponse - before - 1) & (this.#entries - 1)) + 1;
+      return ((this.ring.nextResponse - before - 1) & (this.entries - 1)) + 1;
     }
   }
 
   #full(): false {
-    if (this.#closed !== undefined) throw this.#closed;
+    if (this.closed !== undefined) throw this.closed;
     return false;
   }
 
   #enqueue(waiting: Waiting): void {
-    if (this.#closed !== undefined) {
-      waiting.lost?.(this.#closed);
+    if (this.closed !== undefined) {
+      waiting.lost?.(this.closed);
       return;
     }
     this.#queue.push(waiting);
-    if (this.#held === 0) this.#serve();
+    if (!this.#held) this.#serve();
   }
 
   /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
   #serve(): void {
-    if (this.#closed !== undefined) return;
-    this.#held = 0;
-    while (this.#queue.length > 0 && this.#frees > 0) {
+    if (this.closed !== undefined) return;
+    this.#held = false;
+    while (this.#queue.length > 0 && this.spare !== undefined) {
       const next = this.#queue.shift();
       if (next !== undefined) this.#tell(next.room);
     }
-    if (this.#closed !== undefined) return;
-    this.#held = this.#queue.length === 0 ? 0 : this.#entries;
+    if (this.closed !== undefined) return;
+    this.#held = this.#queue.length > 0;
     this.push();
   }
 
   #start<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T, lost: Lost): void {
-    const ring = this.#ring;
-    const id = this.#paired ? (this.#free[this.#frees - 1] as number) : ring.nextRequest;
+    const ring = this.ring;
+    const call = this.spare;
+    if (call === undefined) return;
+    const { id } = call;
     try {
       fill(ring.draft(id));
     } catch (error) {
@@ -222,8 +245,9 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       return;
     }
     ring.putDraft();
-    this.#frees--;
-    this.#done[id] = (response) => {
+    this.spare = call.next;
+    call.lost = lost;
+    call.done = (response) => {
       try {
         done(response);
       } catch (error) {
@@ -231,7 +255,6 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
         if (error instanceof PeerFault) throw error;
       }
     };
-    this.#lost[id] = lost;
   }
 
   #tell(callback: () => void): void {
@@ -243,7 +266,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   }
 
   #tellIdle(): void {
-    if (this.#closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
+    if (this.closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
     const tell = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of tell) resolve();

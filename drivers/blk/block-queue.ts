@@ -1,4 +1,4 @@
-import { type BackGrants, type BackLink, GrantError, type Log } from '../../core/index.js';
+import { type BackGrants, type BackLink, type Log, XenError } from '../../core/index.js';
 import type { Disk } from './disk.js';
 import type { blk } from './protocol.js';
 import { Run, segmentSectors } from './run.js';
@@ -112,8 +112,7 @@ export class BlockQueue {
   /** How many sectors a request moves; 0 when it must not (blkback.c `dispatch_rw_block_io`, `xen_vbd_translate`). */
   #judge(rw: ReadWrite, write: boolean): number {
     const segments = rw.nr_segments;
-    if (segments === 0 || segments > BLKIF_MAX_SEGMENTS_PER_REQUEST) return 0;
-    if (write && this.#disk.readOnly) return 0;
+    if (segments > BLKIF_MAX_SEGMENTS_PER_REQUEST || (write && this.#disk.readOnly)) return 0;
     const { seg, sector_number: sector } = rw;
     let sectors = 0;
     // A number of 2^53 or more is Infinity here: its low bits are 0, and it is beyond every disk.
@@ -140,7 +139,7 @@ export class BlockQueue {
       return true;
     } catch (error) {
       this.#run.unmapUnadded();
-      if (!(error instanceof GrantError)) throw error;
+      if (!(error instanceof XenError)) throw error;
       return false;
     }
   }

@@ -8,6 +8,16 @@ const REQUEST_SECTORS = BLKIF_MAX_SEGMENTS_PER_REQUEST * SECTORS_PER_PAGE;
 
 const nothing = new Uint8Array(0);
 
+type Resolve = () => void;
+type Reject = (error: Error) => void;
+
+/** What the promise made last is settled by: one function takes it from all of them, so that none is made for each. */
+const made: { resolve: Resolve; reject: Reject } = { resolve: () => {}, reject: () => {} };
+const take = (resolve: Resolve, reject: Reject): void => {
+  made.resolve = resolve;
+  made.reject = reject;
+};
+
 /** What one call of `read`, `write` or `flush` asks for: one or more requests, its parts, and one promise. */
 export class Transfer {
   readonly operation: number;
@@ -21,18 +31,17 @@ export class Transfer {
   #sent = 0;
   #answered = 0;
   #error: Error | undefined;
-  #resolve: () => void = () => {};
-  #reject: (error: Error) => void = () => {};
+  readonly #resolve: Resolve;
+  readonly #reject: Reject;
 
   constructor(operation: number, sector: Sector, bytes: Uint8Array = nothing) {
     this.operation = operation;
     this.sector = sector;
     this.bytes = bytes;
     this.#parts = operation === blkifOp.flush ? 1 : Math.ceil(bytes.length / REQUEST_BYTES);
-    this.promise = new Promise((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-    });
+    this.promise = new Promise(take);
+    this.#resolve = made.resolve;
+    this.#reject = made.reject;
   }
 
   get allSent(): boolean {

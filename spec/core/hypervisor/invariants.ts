@@ -6,7 +6,7 @@ import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import { GrantPins, pinOf } from '../../../core/hypervisor/grant-pins.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { control, header, life, PAGE_WORDS, slotPage } from '../../../core/hypervisor/layout.js';
-import { Maptrack } from '../../../core/hypervisor/maptrack.js';
+import { flagsOf, granterOf, Maptrack, mapping } from '../../../core/hypervisor/maptrack.js';
 import { Ports, peerPortOf, peerSlotOf, portState, stateOf } from '../../../core/hypervisor/ports.js';
 
 const halves = gntmap.hostMap | gntmap.deviceMap;
@@ -50,15 +50,16 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
       }
     }
     for (let handle = 0; handle < maptrack.count(slot); handle++) {
-      const flags = maptrack.flags(slot, handle);
-      if (flags === 0) continue;
+      const entry = maptrack.find(slot, handle);
+      if (entry === 0) continue;
+      const flags = flagsOf(words[entry] as number);
       check((flags & halves) !== 0, `handle ${handle} of domain ${domid} maps nothing`);
-      const key = `${maptrack.granter(slot, handle)} ${maptrack.ref(slot, handle)}`;
+      const key = `${granterOf(words[entry] as number)} ${words[entry + mapping.ref]}`;
       const readonly = (flags & gntmap.readonly) !== 0;
       const host = flags & gntmap.hostMap ? (readonly ? pinOf.hostRead : pinOf.hostWrite) : 0;
       const device = flags & gntmap.deviceMap ? (readonly ? pinOf.deviceRead : pinOf.deviceWrite) : 0;
       expectedPins.set(key, (expectedPins.get(key) ?? 0) + host + device);
-      const frame = maptrack.frame(slot, handle);
+      const frame = words[entry + mapping.frame] as number;
       mappings.set(frame, (mappings.get(frame) ?? 0) + 1);
     }
   }
