@@ -22,6 +22,8 @@ export class FrontLife {
   readonly #page: SharedPage;
   readonly #channel: EventChannel;
   readonly #requests: Requests<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']>;
+  /** What the backend wrote; the same object for as long as the life lasts. */
+  readonly #peer: Record<string, unknown> = {};
   readonly #peer$ = new BehaviorSubject<AnyValues>({});
   /** What the driver made of the link; undone when Connected is left. */
   readonly #link = new Cleanup();
@@ -67,7 +69,6 @@ export class FrontLife {
 
   /** What the driver is handed. */
   link(close: () => Promise<void>): FrontLink<AnyProtocol> {
-    const peer$ = this.#peer$;
     const subscription = new Subscription();
     this.#link.add(() => subscription.unsubscribe());
     const released = new Subscription();
@@ -76,10 +77,8 @@ export class FrontLife {
       protocol: this.#protocol,
       ring: this.#requests,
       grants: this.#link.use(new PeerGrants(this.#environment.grants, this.#device.otherend)),
-      get peer() {
-        return peer$.value;
-      },
-      peer$: peer$.asObservable(),
+      peer: this.#peer,
+      peer$: this.#peer$.asObservable(),
       own: this.#own,
       toolstack: this.#toolstack,
       device: this.#device,
@@ -104,8 +103,9 @@ export class FrontLife {
 
   /** What the backend wrote; emitted only when something in it has changed. */
   peerSays(values: AnyValues): void {
-    const known = this.#peer$.value;
-    if (Object.entries(values).some(([name, value]) => known[name] !== value)) this.#peer$.next(values);
+    if (Object.entries(values).every(([name, value]) => this.#peer[name] === value)) return;
+    Object.assign(this.#peer, values);
+    this.#peer$.next(values);
   }
 
   /** Ends the link: what is outstanding is rejected first, then the driver's device and subscriptions end. */

@@ -13,9 +13,9 @@ export interface FrontLink<P extends AnyProtocol> {
     'submit' | 'push' | 'request' | 'space' | 'outstanding' | 'free' | 'entries'
   >;
   readonly grants: FrontGrants;
-  /** What the backend wrote. */
+  /** What the backend wrote, always as it is now. */
   readonly peer: BackendValues<P>;
-  /** The same, and anew whenever the backend announces a change by writing Connected again. */
+  /** The same at each moment: now, and whenever the backend announces a change by writing Connected again; completes with the link. */
   readonly peer$: Observable<BackendValues<P>>;
   /** What this end wrote. */
   readonly own: FrontendValues<P>;
