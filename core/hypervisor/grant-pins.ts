@@ -109,7 +109,7 @@ export class GrantPins {
 
   #setStatus(entry: number, had: number, domid: Domid, readonly: boolean, use: PinFor): number {
     const typeMask = use === 'map' ? gtf.typeMask | gtf.subPage : gtf.typeMask;
-    let seen = Atomics.load(this.#words, entry);
+    let seen = this.#words[entry] as number;
     for (let tries = 0; tries < RETRIES; tries++) {
       if (had === 0 && ((seen & typeMask) !== gtf.permitAccess || seen >>> 16 !== domid)) return gntst.general_error;
       if (!readonly && (seen & gtf.readonly) !== 0) return gntst.general_error;

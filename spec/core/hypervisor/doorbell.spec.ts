@@ -38,13 +38,20 @@ describe('the doorbell', () => {
     expect(hypervisor.doorbell.rest(dom2, parked)).to.equal(true);
   });
 
-  it('does not sleep when a kick came after the count was read', () => {
+  it('does not let a domain sleep that was kicked between its last look and its sleep', () => {
     const wakes = hypervisor.doorbell.wakes(dom2);
-    hypervisor.eventChannels.send(dom1, one);
-    deliver(hypervisor, dom2);
     expect(hypervisor.doorbell.rest(dom2, blocked)).to.equal(true);
+    hypervisor.eventChannels.send(dom1, one);
     expect(hypervisor.doorbell.wait(dom2, wakes, 10_000)).to.equal('not-equal');
     expect(rung).to.deep.equal([]);
+  });
+
+  it('lets a blocked domain sleep for as long as nothing comes', () => {
+    const wakes = hypervisor.doorbell.wakes(dom2);
+    expect(hypervisor.doorbell.rest(dom2, blocked)).to.equal(true);
+    expect(hypervisor.doorbell.wait(dom2, wakes, 1)).to.equal('timed-out');
+    hypervisor.eventChannels.send(dom1, one);
+    expect(hypervisor.doorbell.wakes(dom2)).to.equal(wakes);
   });
 
   it('keeps its state and its counter on 128-byte lines of their own (performance §3)', () => {
