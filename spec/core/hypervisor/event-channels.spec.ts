@@ -281,6 +281,25 @@ describe('event-channel operations', () => {
   });
 
   describe('unmask (evtchn_unmask)', () => {
+    it('loses no event, wherever it is overtaken by one', () => {
+      for (let at = 0; ; at++) {
+        ({ hypervisor, rung } = machine());
+        const [one, two] = connect(hypervisor, dom1, dom2);
+        calls().mask(dom2, two);
+        const overtaken = preempt(
+          at,
+          () => ok(calls().send(dom1, one)),
+          () => calls().unmask(dom2, two),
+        );
+        if (!overtaken) {
+          expect(at).to.be.above(1);
+          break;
+        }
+        expect(hypervisor.doorbell.hasUpcall(dom2), `overtaken at moment ${at}`).to.equal(true);
+        expect(deliver(hypervisor, dom2)).to.deep.equal([two]);
+      }
+    });
+
     it('raises again what came while the port was masked', () => {
       const [one, two] = connect(hypervisor, dom1, dom2);
       calls().mask(dom2, two);
