@@ -73,7 +73,7 @@ const load = async (machine: string, url: URL): Promise<MachineDefinition> => {
   if (isMachine(module.machine)) return module.machine;
   throw new RunError(
     module.machine === undefined
-      ? `${machine} exports no machine: write \`export const machine = defineMachine({ … })\`, from splitring/machine`
+      ? `${machine} exports no machine: write \`export const machine = defineMachine({ summary, options }, { run })\`, with defineMachine from splitring/machine`
       : `${machine} exports a machine that is none: make it with defineMachine of splitring/machine`,
   );
 };

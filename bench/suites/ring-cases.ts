@@ -150,17 +150,16 @@ const blkPumps = (segments: number): Case => {
       response.status = -errno;
     },
   });
-  let next = 0;
-  let sum = 0;
+  const state = { next: 0, sum: 0 };
   const fill = (slot: Slot<typeof blkifRequest, 'id'>): void => {
     const { rw } = slot;
-    rw.set({ operation: 0, nr_segments: segments, handle: 51712, sector_number: (next * 8) as Sector });
+    rw.set({ operation: 0, nr_segments: segments, handle: 51712, sector_number: (state.next * 8) as Sector });
     const { seg } = rw;
     for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
-    next = (next + 1) & 0xffffff;
+    state.next = (state.next + 1) & 0xffffff;
   };
   const done = (response: View<typeof blkifResponse, 'id'>, id: number): void => {
-    sum = (sum + id + response.status) | 0;
+    state.sum = (state.sum + id + response.status) | 0;
   };
   responses.serve((request, response) => {
     const { rw } = request;
@@ -170,7 +169,7 @@ const blkPumps = (segments: number): Case => {
       response.set({ operation, status: -1 });
       return;
     }
-    sum = (sum + blkSum(request)) | 0;
+    state.sum = (state.sum + blkSum(request)) | 0;
     response.set({ operation, status: 0 });
   });
   return (n) => {
@@ -180,7 +179,7 @@ const blkPumps = (segments: number): Case => {
       responses.upcall();
       requests.upcall();
     }
-    return sum + notified;
+    return state.sum + notified;
   };
 };
 
@@ -376,15 +375,15 @@ const netPumps = (): Case => {
       response.status = -1;
     },
   });
-  let sum = 0;
+  const state = { sum: 0 };
   const fill = (slot: Slot<typeof netifTxRequest, 'id'>, id: number): void => {
     slot.set({ gref: (8 + id) as GrantRef, offset: 0, flags: 1, size: 1500 });
   };
   const done = (response: View<typeof netifTxResponse, 'id'>, id: number): void => {
-    sum = (sum + id + response.status) | 0;
+    state.sum = (state.sum + id + response.status) | 0;
   };
   responses.serve((request, response) => {
-    sum = (sum + request.gref + request.offset + request.flags + request.size) | 0;
+    state.sum = (state.sum + request.gref + request.offset + request.flags + request.size) | 0;
     response.set({ status: 0 });
   });
   return (n) => {
@@ -394,7 +393,7 @@ const netPumps = (): Case => {
       responses.upcall();
       requests.upcall();
     }
-    return sum + notified;
+    return state.sum + notified;
   };
 };
 

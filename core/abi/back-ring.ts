@@ -10,6 +10,11 @@ export interface Exchange<Q extends Struct, R extends Struct, Id extends string 
   readonly response: Draft<R, Id> & RecordDraft;
 }
 
+/** What is imported is looked up at each use; a constant of this file is part of the code. */
+const ENTRIES = sring.entries;
+/** More than the words of any ring: what was masked by it is known to be small, so adding to it needs no check for overflow. */
+const SMALL = 0x3fffffff;
+
 /**
  * The backend's end of a shared ring: it consumes requests and produces responses. The shared indices are read and written by
  * `Atomics` only, once per batch; a request is read as a private copy that stays until it is answered; a response is drafted
@@ -85,7 +90,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   /** The next request, as a private copy that is valid until it is answered. Only after {@link unconsumed} counted it. */
   take(): Exchange<Q, R, Id> {
     const current = this.#current;
-    current.request.$load(this.#words, sring.entries + (this.#reqCons & this.#mask) * this.#slotWords);
+    current.request.$load(this.#words, ENTRIES + (this.#reqCons & this.#mask) * this.#slotWords);
     this.#reqCons = (this.#reqCons + 1) | 0;
     return current;
   }
@@ -100,15 +105,16 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     const mask = this.#mask;
     const slotWords = this.#slotWords;
     const { request, response } = this.#current;
-    let cons = this.#reqCons;
-    let prod = this.#rspProdPvt;
+    let cons = this.#reqCons | 0;
+    let prod = this.#rspProdPvt | 0;
+    const end = (cons + count) | 0;
     try {
-      for (let left = count; left > 0; left--) {
-        request.$load(words, sring.entries + (cons & mask) * slotWords);
+      while (cons !== end) {
+        request.$load(words, (ENTRIES + (cons & mask) * slotWords) & SMALL);
         cons = (cons + 1) | 0;
         const later = handler(request, response);
         if (later !== undefined) return later;
-        response.$store(words, sring.entries + (prod & mask) * slotWords, request.$lo, request.$hi);
+        response.$store(words, (ENTRIES + (prod & mask) * slotWords) & SMALL, request.$lo, request.$hi);
         prod = (prod + 1) | 0;
       }
     } finally {
@@ -126,7 +132,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   /** Copies an answer into the next response slot, with its request's id. A kept record is free from then on. */
   put(exchange: Exchange<Q, R, Id>): void {
     const { request, response } = exchange;
-    const word = sring.entries + (this.#rspProdPvt & this.#mask) * this.#slotWords;
+    const word = ENTRIES + (this.#rspProdPvt & this.#mask) * this.#slotWords;
     response.$store(this.#words, word, request.$lo, request.$hi);
     this.#rspProdPvt = (this.#rspProdPvt + 1) | 0;
     if (exchange !== this.#current) this.release(exchange);

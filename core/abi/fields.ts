@@ -76,18 +76,26 @@ export const domid = u16.as<Domid>();
 /** `blkif_sector_t`: units of 512 bytes. */
 export const sector = u64.as<Sector>();
 
-/** `n` bytes that are written as zero and never read. */
-export const padding = (n: number): Padding => ({ kind: 'padding', bytes: n });
+const whole = (what: string, n: number): number => {
+  if (!Number.isInteger(n) || n < 0) throw new RangeError(`${what}, not ${n}`);
+  return n;
+};
+
+/** `n` bytes that are written as zero and never read. @throws RangeError unless `n` is a whole number */
+export const padding = (n: number): Padding => ({ kind: 'padding', bytes: whole('padding has whole bytes', n) });
 
 /**
  * `n` elements side by side. With `count`, only as many as that field of the same struct says are copied to and from the peer, and
  * reading beyond them is a RangeError.
+ * @throws RangeError unless `n` is a whole number
  */
 export const array = <E extends Element>(
   of: E,
   n: number,
   options: { readonly count?: string } = {},
-): ArrayField<E> => {
-  if (!Number.isInteger(n) || n < 0) throw new RangeError(`an array has a whole number of elements, not ${n}`);
-  return { kind: 'array', of, length: n, count: options.count };
-};
+): ArrayField<E> => ({
+  kind: 'array',
+  of,
+  length: whole('an array has a whole number of elements', n),
+  count: options.count,
+});

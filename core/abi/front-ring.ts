@@ -3,6 +3,11 @@ import type { RecordDraft, RecordView } from './message.js';
 import { overflow, type RingFormat, type RingOptions, ringShape, sring } from './ring.js';
 import type { Draft, Slot, Struct, View } from './struct.js';
 
+/** What is imported is looked up at each use; a constant of this file is part of the code. */
+const ENTRIES = sring.entries;
+/** More than the words of any ring: what was masked by it is known to be small, so adding to it needs no check for overflow. */
+const SMALL = 0x3fffffff;
+
 /**
  * The frontend's end of a shared ring: it produces requests and consumes responses. The shared indices are read and written by
  * `Atomics` only, once per batch; responses are read as private copies (ring.h FRONT_RING_*, XSA-155).
@@ -44,7 +49,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     this.#slotWords = slotWords;
     this.#holdOff = options.holdOff ?? 1;
     this.#packs = request.packs;
-    this.#slot = new request.Slot(words, sring.entries);
+    this.#slot = new request.Slot(words, ENTRIES);
     this.#draft = new request.Draft();
     this.#view = new response.View();
     this.#reqProdPvt = this.#reqProd = this.#rspCons = first;
@@ -65,6 +70,11 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     return this.free === 0;
   }
 
+  /** Requests put in whose response was not taken yet. */
+  get outstanding(): number {
+    return (this.#reqProdPvt - this.#rspCons) | 0;
+  }
+
   /** The slot that the next request will take. */
   get nextRequest(): number {
     return this.#reqProdPvt & this.#mask;
@@ -80,16 +90,16 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
    * draft. The peer sees it after {@link put} and {@link push}; until then nothing is taken.
    */
   slot(id: number): Slot<Q, Id> {
-    if (!this.#packs) return this.draft(id);
+    if (this.#packs !== true) return this.draft(id);
     const slot = this.#slot;
-    slot.$w = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
+    slot.$w = (ENTRIES + (this.#reqProdPvt & this.#mask) * this.#slotWords) & SMALL;
     slot.$pair = id;
     return slot as unknown as Slot<Q, Id>;
   }
 
   /** Takes the slot that was written. The caller has seen that the ring is not {@link full}. */
   put(): void {
-    if (this.#packs) this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
+    if (this.#packs === true) this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
     else this.putDraft();
   }
 
@@ -102,7 +112,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
 
   /** Copies the draft into the next free slot, and takes that. The caller has seen that the ring is not {@link full}. */
   putDraft(): void {
-    const word = sring.entries + (this.#reqProdPvt & this.#mask) * this.#slotWords;
+    const word = ENTRIES + (this.#reqProdPvt & this.#mask) * this.#slotWords;
     this.#draft.$store(this.#words, word, this.#draftId, 0);
     this.#reqProdPvt = (this.#reqProdPvt + 1) | 0;
   }
@@ -132,7 +142,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   /** The next response, as a private copy that is valid until the next is taken. Only after {@link unconsumed} counted it. */
   take(): View<R, Id> & RecordView {
     const view = this.#view;
-    view.$load(this.#words, sring.entries + (this.#rspCons & this.#mask) * this.#slotWords);
+    view.$load(this.#words, ENTRIES + (this.#rspCons & this.#mask) * this.#slotWords);
     this.#rspCons = (this.#rspCons + 1) | 0;
     return view as View<R, Id> & RecordView;
   }
@@ -146,16 +156,13 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     const mask = this.#mask;
     const slotWords = this.#slotWords;
     const view = this.#view as View<R, Id> & RecordView;
-    let cons = this.#rspCons;
-    try {
-      for (let left = count; left > 0; left--) {
-        const slot = cons & mask;
-        view.$load(words, sring.entries + slot * slotWords);
-        cons = (cons + 1) | 0;
-        each(view, slot);
-      }
-    } finally {
+    let cons = this.#rspCons | 0;
+    for (const end = (cons + count) | 0; cons !== end; ) {
+      const slot = cons & mask;
+      view.$load(words, (ENTRIES + slot * slotWords) & SMALL);
+      cons = (cons + 1) | 0;
       this.#rspCons = cons;
+      each(view, slot);
     }
   }
 

@@ -28,6 +28,11 @@ export interface Site {
 /** Whether a field is a struct or union of its own. */
 export const isStruct = (field: { readonly kind: string }): field is Struct =>
   field.kind === 'struct' || field.kind === 'overlay';
+/**
+ * Where a cursor's record begins. Words are numbered below 2^30, and what was masked so is known to be small: adding to it needs no
+ * check for overflow.
+ */
+const BEGIN = 'this.$w & 1073741823';
 const at = (word: number): string => (word === 0 ? 'this.$w' : `this.$w + ${word}`);
 const wordOf = (site: Site, offset: number): number => (site.bias + offset) >> 2;
 const shiftOf = (site: Site, offset: number): number => ((site.bias + offset) & 3) * 8;
@@ -55,8 +60,8 @@ const scalarMember = (text: ClassText, site: Site, name: string, kind: ScalarKin
 /** A member that is a cursor of its own: made once, and pointed at its place each time it is asked for. */
 const cursorMember = (text: ClassText, name: string, cls: unknown, word: number, before = ''): void => {
   text.scope[`C_${name}`] = cls;
-  text.fields.push(`this.c_${name} = new C_${name}(m, w + ${word});`);
-  text.members.push(`get ${name}() { const c = this.c_${name}; c.$w = ${at(word)}; ${before}return c; }`);
+  text.fields.push(`this.$c_${name} = new C_${name}(m, w + ${word});`);
+  text.members.push(`get ${name}() { const c = this.$c_${name}; c.$w = ${at(word)}; ${before}return c; }`);
 };
 
 const classText = (name: string): ClassText => {
@@ -107,7 +112,7 @@ const arrayMember = (text: ClassText, site: Site, member: Member, field: ArrayFi
     if (size % 4 !== 0) throw new TypeError(`${what} has elements of ${size} bytes, which are no whole words`);
     inner.scope.Element = inPlaceClass({ ...site, of: field.of, bias, pair: undefined });
     inner.fields.push('this.$e = new Element(m, w);');
-    inner.members.push(`at(i) { ${check} const e = this.$e; e.$w = this.$w + i * ${size / 4}; return e; }`);
+    inner.members.push(`at(i) { ${check} const e = this.$e; e.$w = this.$w + i * ${size / 4} | 0; return e; }`);
   } else {
     if (field.of.kind === 'u64') throw new TypeError(`${what}: an array of 64-bit numbers cannot be read in place`);
     const access = numberAccess(field.of.kind, 'this.$m', 'this.$w', bias);
@@ -154,7 +159,7 @@ export const inPlaceClass = (site: Site): InPlaceClass => {
       if (value === undefined) return [];
       return [`${place(i)} = ${kept === 0 ? value : `${place(i)} & ${kept} | ${value}`};`];
     });
-    text.members.push(`set(v) { ${before} const m = this.$m, w = this.$w; ${stores.join(' ')} }`);
+    text.members.push(`set(v) { ${before} const m = this.$m, w = ${BEGIN}; ${stores.join(' ')} }`);
   }
   return text.compile() as InPlaceClass;
 };

@@ -104,18 +104,18 @@ const overlayDraft = (of: Message): RecordClass<RecordDraft> => {
   variants.forEach((variant, i) => {
     const { name } = variant;
     text.scope[`C_${name}`] = structDraft(variant);
-    text.fields.push(`this.c_${name} = new C_${name}();`);
-    text.members.push(`get ${name}() { this.$v = ${i}; return this.c_${name}; }`);
+    text.fields.push(`this.$c_${name} = new C_${name}();`);
+    text.members.push(`get ${name}() { this.$v = ${i}; return this.$c_${name}; }`);
   });
   const [first] = variants;
   for (const { name, field } of sharedNumbers(of)) {
-    text.members.push(`get ${name}() { return this.c_${first?.name}.${name}; }`);
-    const set = variants.map((variant) => `this.c_${variant.name}.${name} = v;`);
+    text.members.push(`get ${name}() { return this.$c_${first?.name}.${name}; }`);
+    const set = variants.map((variant) => `this.$c_${variant.name}.${name} = v;`);
     if (field.kind !== 'opaque64') text.members.push(`set ${name}(v) { ${set.join(' ')} }`);
   }
-  const cases = variants.map(({ name }, i) => `case ${i}: this.c_${name}.$store(m, w, lo, hi); break;`);
+  const cases = variants.map(({ name }, i) => `case ${i}: this.$c_${name}.$store(m, w, lo, hi); break;`);
   text.members.push(
-    `$zero() { this.$v = 0; ${variants.map(({ name }) => `this.c_${name}.$zero();`).join(' ')} }`,
+    `$zero() { this.$v = 0; ${variants.map(({ name }) => `this.$c_${name}.$zero();`).join(' ')} }`,
     `$store(m, w, lo, hi) { switch (this.$v) { ${cases.join(' ')} } this.$zero(); }`,
   );
   return text.compile() as RecordClass<RecordDraft>;

@@ -2,8 +2,10 @@ import type { RingFormat } from '../abi/ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import type { Keys, KeyValues } from './keys.js';
 
+type MemberOf<S extends Struct> = keyof S['fields'] & string;
+
 /** Declares a shared ring: the two messages, and the field of both that pairs a response with its request. */
-export const ring = <Q extends Struct, R extends Struct, const Id extends string = never>(
+export const ring = <Q extends Struct, R extends Struct, const Id extends MemberOf<Q> & MemberOf<R> = never>(
   format: RingFormat<Q, R, Id>,
 ): RingFormat<Q, R, Id> => format;
 

@@ -18,6 +18,18 @@ export interface RequestsOptions {
   readonly onError: (error: unknown) => void;
 }
 
+/** A request's id, and who is to hear of its response; as long as it is free, a link of the list of those. */
+class Call<R extends Struct, Id> {
+  readonly id: number;
+  done: Done<R, Id> | undefined = undefined;
+  lost: Lost | undefined = undefined;
+  next: Call<R, Id> | undefined = undefined;
+
+  constructor(id: number) {
+    this.id = id;
+  }
+}
+
 /** Somebody who wants a slot, in the order of asking. */
 interface Waiting {
   readonly room: () => void;
@@ -34,13 +46,13 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   readonly #paired: boolean;
   readonly #notify: () => void;
   readonly #onError: (error: unknown) => void;
-  readonly #done: (Done<R, Id> | undefined)[];
-  readonly #lost: (Lost | undefined)[];
-  /** The ids that are not in use: the first `#frees` of them. */
-  readonly #free: Int32Array;
-  #frees: number;
-  /** How many of the free slots are not for newcomers: none, or, while others wait or the link is closed, all. */
-  #held = 0;
+  /** All ids, by number. */
+  readonly #calls: readonly Call<R, Id>[];
+  /** The free ids: the next to use, and where the list ends. */
+  #free: Call<R, Id> | undefined;
+  #last: Call<R, Id> | undefined;
+  /** Whether free slots are not for newcomers: others wait, or the link is closed. */
+  #held = false;
   #queue: Waiting[] = [];
   #whenIdle: (() => void)[] = [];
   #closed: Error | undefined;
@@ -52,24 +64,35 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.#paired = ring.paired;
     this.#notify = options.notify;
     this.#onError = options.onError;
-    this.#done = Array.from({ length: entries }, () => undefined);
-    this.#lost = Array.from({ length: entries }, () => undefined);
-    this.#frees = entries;
-    this.#free = Int32Array.from({ length: entries }, (_, i) => entries - 1 - i);
+    this.#calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
+    for (let i = 0; i < entries; i++) this.#append(this.#calls[(ring.nextRequest + i) % entries]);
   }
 
   /** Hands one response to who sent its request. */
   readonly #answered = (response: View<R, Id> & RecordView, slot: number): void => {
-    const id = this.#paired ? response.$lo : slot;
-    const done = id >>> 0 < this.#entries && response.$hi === 0 ? this.#done[id] : undefined;
-    if (done === undefined) {
+    const id = this.#paired === true ? response.$lo : slot;
+    const call = id >>> 0 < this.#entries && response.$hi === 0 ? this.#calls[id] : undefined;
+    const done = call?.done;
+    if (call === undefined || done === undefined) {
       if (this.#closed !== undefined) return;
       throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
     }
-    this.#done[id] = undefined;
-    this.#free[this.#frees++] = id;
+    call.done = undefined;
+    // Where responses name their requests, the id used last is the one that is still in the cache.
+    if (this.#paired === true) {
+      call.next = this.#free;
+      this.#free = call;
+    } else this.#append(call);
     done(response, id);
   };
+
+  #append(call: Call<R, Id> | undefined): void {
+    if (call === undefined) return;
+    call.next = undefined;
+    if (this.#free === undefined || this.#last === undefined) this.#free = call;
+    else this.#last.next = call;
+    this.#last = call;
+  }
 
   /** Slots of the ring. */
   get entries(): number {
@@ -78,12 +101,12 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Slots that `submit` can take now. */
   get free(): number {
-    return this.#frees > this.#held ? this.#frees : 0;
+    return this.#held ? 0 : this.#ring.free;
   }
 
   /** Requests that were sent and not answered. */
   get outstanding(): number {
-    return this.#entries - this.#frees;
+    return this.#ring.outstanding;
   }
 
   /**
@@ -92,16 +115,16 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    * @throws Disconnected, or what the link was closed with, after {@link close}
    */
   submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean {
-    const frees = this.#frees;
-    if (frees <= this.#held) return this.#full();
+    const call = this.#free;
+    if (call === undefined || this.#held === true) return this.#full();
     const ring = this.#ring;
-    const id = this.#paired ? (this.#free[frees - 1] as number) : ring.nextRequest;
+    const { id } = call;
     fill(ring.slot(id), id);
-    if (this.#frees !== frees) throw new TypeError('a request cannot be sent while another is being written');
+    if (this.#free !== call) throw new TypeError('a request cannot be sent while another is being written');
     ring.put();
-    this.#frees = frees - 1;
-    this.#done[id] = done;
-    this.#lost[id] = lost;
+    this.#free = call.next;
+    call.done = done;
+    call.lost = lost;
     return true;
   }
 
@@ -160,11 +183,11 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   close(error: Error = new Disconnected('the link was closed')): void {
     if (this.#closed !== undefined) return;
     this.#closed = error;
-    this.#held = this.#entries;
-    for (let id = 0; id < this.#entries; id++) {
-      const lost = this.#done[id] === undefined ? undefined : this.#lost[id];
-      this.#done[id] = this.#lost[id] = undefined;
-      if (lost !== undefined) this.#tell(() => lost(error, id));
+    this.#held = true;
+    for (const call of this.#calls) {
+      const { done, lost, id } = call;
+      call.done = call.lost = undefined;
+      if (done !== undefined && lost !== undefined) this.#tell(() => lost(error, id));
     }
     const queue = this.#queue;
     this.#queue = [];
@@ -196,25 +219,27 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       return;
     }
     this.#queue.push(waiting);
-    if (this.#held === 0) this.#serve();
+    if (!this.#held) this.#serve();
   }
 
   /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
   #serve(): void {
     if (this.#closed !== undefined) return;
-    this.#held = 0;
-    while (this.#queue.length > 0 && this.#frees > 0) {
+    this.#held = false;
+    while (this.#queue.length > 0 && this.#free !== undefined) {
       const next = this.#queue.shift();
       if (next !== undefined) this.#tell(next.room);
     }
     if (this.#closed !== undefined) return;
-    this.#held = this.#queue.length === 0 ? 0 : this.#entries;
+    this.#held = this.#queue.length > 0;
     this.push();
   }
 
   #start<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T, lost: Lost): void {
     const ring = this.#ring;
-    const id = this.#paired ? (this.#free[this.#frees - 1] as number) : ring.nextRequest;
+    const call = this.#free;
+    if (call === undefined) return;
+    const { id } = call;
     try {
       fill(ring.draft(id));
     } catch (error) {
@@ -222,8 +247,9 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       return;
     }
     ring.putDraft();
-    this.#frees--;
-    this.#done[id] = (response) => {
+    this.#free = call.next;
+    call.lost = lost;
+    call.done = (response) => {
       try {
         done(response);
       } catch (error) {
@@ -231,7 +257,6 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
         if (error instanceof PeerFault) throw error;
       }
     };
-    this.#lost[id] = lost;
   }
 
   #tell(callback: () => void): void {

@@ -50,18 +50,30 @@ export class RingSlots<Q extends Struct, R extends Struct, Id extends string> im
     this.#tickets = new Uint8Array(ring.entries + 1);
   }
 
-  /** Lets `handler` take some of `count` requests; how many it left. */
+  /** Lets `handler` take some of `count` requests, once more each time it throws after it took some; how many it left. */
   offer(count: number, handler: Drain<Q, R, Id>): number {
     this.#left = count;
-    try {
-      handler(this);
-    } catch (error) {
-      this.#failed(error);
-    }
-    this.#settle();
+    let before: number;
+    let failed: boolean;
+    do {
+      before = this.#left;
+      failed = this.#run(handler);
+    } while (failed && this.#left > 0 && this.#left < before);
     const left = this.#left;
     this.#left = 0;
     return left;
+  }
+
+  #run(handler: Drain<Q, R, Id>): boolean {
+    let failed = false;
+    try {
+      handler(this);
+    } catch (error) {
+      failed = true;
+      this.#failed(error);
+    }
+    this.#settle();
+    return failed;
   }
 
   take(): View<Q, Id> | undefined {

@@ -78,16 +78,35 @@ export const readPart = (path: string, { offset, length }: Part): Uint8Array => 
   return bytes;
 };
 
-/** Puts a part of a file back to what it was, if it is no longer; whether it was not. */
+/** What is compared and written back at a time: the holes of a sparse image stay holes, so a full disk is no obstacle. */
+const BLOCK = 512;
+
+/**
+ * Puts a part of a file back to what it was, where it is no longer; whether it was not.
+ * @throws Error that names the file when it cannot
+ */
 export const restorePart = (path: string, part: Part, former: Uint8Array): boolean => {
-  if (Buffer.compare(readPart(path, part), former) === 0) return false;
-  const fd = openSync(path, 'r+');
+  const found = readPart(path, part);
+  if (Buffer.compare(found, former) === 0) return false;
   try {
-    for (let done = 0; done < part.length; )
-      done += writeSync(fd, former, done, part.length - done, part.offset + done);
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
+    const fd = openSync(path, 'r+');
+    try {
+      for (let at = 0; at < part.length; at += BLOCK) {
+        const block = former.subarray(at, at + BLOCK);
+        if (Buffer.compare(found.subarray(at, at + BLOCK), block) === 0) continue;
+        for (let done = 0; done < block.length; )
+          done += writeSync(fd, block, done, block.length - done, part.offset + at + done);
+      }
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(
+      `${path} still holds some of what the guest wrote in its last ${part.length} bytes, and it cannot be put back (${reason}): take a copy of yours`,
+      { cause: error },
+    );
   }
   return true;
 };

@@ -1,5 +1,18 @@
 import { createHash } from 'node:crypto';
-import { chmodSync, copyFileSync, mkdirSync, readFileSync, statSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  closeSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  statSync,
+  truncateSync,
+  utimesSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { expect } from 'chai';
 import { TerminalOutput } from '../../cli/terminal-output.js';
 import { Cleanup } from '../../core/index.js';
@@ -282,5 +295,28 @@ describe('restorePart', () => {
     writeFileSync(path, bytes);
     expect(restorePart(path, part, former)).to.equal(true);
     expect(sha256(path)).to.equal(sha256(smallImage));
+  });
+
+  it('leaves the holes of a sparse image that the guest did not write to', () => {
+    const path = playground.at('sparse.img');
+    writeFileSync(path, '');
+    truncateSync(path, 1 << 20);
+    const part = { offset: 0, length: 1 << 20 };
+    const former = readPart(path, part);
+    const fd = openSync(path, 'r+');
+    writeSync(fd, 'guest', 100_000);
+    closeSync(fd);
+    const blocks = statSync(path).blocks;
+    expect(restorePart(path, part, former)).to.equal(true);
+    expect(Buffer.compare(readPart(path, part), former)).to.equal(0);
+    expect(statSync(path).blocks).to.equal(blocks);
+  });
+
+  it('names the image that it cannot put right, and why', function () {
+    if (!existsSync('/dev/full')) this.skip();
+    const part = { offset: 0, length: 512 };
+    expect(() => restorePart('/dev/full', part, new Uint8Array(512).fill(1))).to.throw(
+      /^\/dev\/full still holds some of what the guest wrote .*ENOSPC.*: take a copy of yours$/,
+    );
   });
 });

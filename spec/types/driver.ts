@@ -42,6 +42,11 @@ declare const back: BackLink<Rng>;
 declare const gref: GrantRef;
 declare const port: Port;
 
+// @ts-expect-error only a member of both can pair a response with its request
+ring({ request, response, id: 'length' });
+// @ts-expect-error the id is spelt as in the structs
+ring({ request, response, id: 'ID' });
+
 front.ring.request(
   (req) => {
     req.gref = gref;

@@ -38,7 +38,7 @@ const openFile = (path: string, mode: 'r' | 'w'): number => {
     const code = codeOf(error);
     const denied =
       mode === 'w'
-        ? `cannot be opened for writing (${code}); make it writable, or attach it read-only (mode r)`
+        ? `cannot be opened for writing (${code}); make it writable, or have it served read-only`
         : `cannot be read (${code}); make it readable for the user who runs this`;
     throw new DiskError(`${path}: ${advice[code] ?? denied}`);
   }
