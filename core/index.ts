@@ -81,6 +81,7 @@ export { CommandLine, Program, Reporter } from './domain/program.js';
 export { type Access, type Permission, type StoreOperations, XenStore } from './domain/xenstore.js';
 export { Disconnected, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';
+export { type BackState, type BackStep, backendTable, backSteps } from './xenbus/back-table.js';
 export { boot, type DomainModule } from './xenbus/boot.js';
 export { connection, type Device, devices$, serveDevices } from './xenbus/bus.js';
 export type { DeviceInfo } from './xenbus/device-info.js';
@@ -95,6 +96,7 @@ export {
   frontend,
 } from './xenbus/driver.js';
 export type { FrontLink, FrontNegotiation } from './xenbus/front-link.js';
+export { type FrontState, type FrontStep, frontendTable, frontSteps } from './xenbus/front-table.js';
 export { flag, type Key, type Keys, type KeyValues, oneOf, text, uint } from './xenbus/keys.js';
 export { Offer } from './xenbus/offer.js';
 export type { BackGrants, FrontGrants } from './xenbus/peer-grants.js';
@@ -115,4 +117,4 @@ export {
 export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
 export type { Serve } from './xenbus/responses.js';
 export type { Drain, Slots } from './xenbus/slots.js';
-export { backendTable, frontendTable, parseState, type XenbusState, xenbusState } from './xenbus/states.js';
+export { parseState, type Wait, type XenbusState, xenbusState } from './xenbus/states.js';

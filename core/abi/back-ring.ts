@@ -22,11 +22,12 @@ const SMALL = 0x3fffffff;
  */
 export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
   /** Slots, a power of two. */
-  readonly entries: number;
-  readonly #words: Int32Array;
-  readonly #mask: number;
-  readonly #slotWords: number;
-  readonly #holdOff: number;
+  declare readonly entries: number;
+  // What is read for each request is declared, not made here: see FrontRing.
+  declare private readonly words: Int32Array;
+  declare private readonly mask: number;
+  declare private readonly slotWords: number;
+  declare private readonly holdOff: number;
   readonly #View: new () => RecordView;
   readonly #Draft: new () => RecordDraft;
   /** All records that were ever needed at once, by ticket; made when needed. */
@@ -34,10 +35,10 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   /** The tickets that are free: the first `#spares` of them. */
   readonly #spare: Int32Array;
   #spares = 0;
-  #current: Exchange<Q, R, Id>;
-  #reqCons: number;
-  #rspProdPvt: number;
-  #rspProd: number;
+  declare private record: Exchange<Q, R, Id>;
+  declare private reqConsPvt: number;
+  declare private rspProdPvt: number;
+  declare private rspProd: number;
 
   /**
    * Attaches to a page that the frontend has initialised. This end's counters come from the page now and never again
@@ -47,22 +48,22 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    */
   constructor(words: Int32Array, format: RingFormat<Q, R, Id>, options: RingOptions = {}) {
     const { request, response, slotWords, entries } = ringShape(words, format, options);
-    this.#words = words;
+    this.words = words;
     this.entries = entries;
-    this.#mask = entries - 1;
-    this.#slotWords = slotWords;
-    this.#holdOff = options.holdOff ?? 1;
+    this.mask = entries - 1;
+    this.slotWords = slotWords;
+    this.holdOff = options.holdOff ?? 1;
     this.#View = request.View;
     this.#Draft = response.Draft;
     this.#spare = new Int32Array(entries + 1);
-    this.#current = this.#record();
-    this.#reqCons = this.#rspProdPvt = this.#rspProd = Atomics.load(words, sring.rspProd);
+    this.record = this.#record();
+    this.reqConsPvt = this.rspProdPvt = this.rspProd = Atomics.load(words, sring.rspProd);
     this.unconsumed();
   }
 
   /** The index of the next request to take. */
   get reqCons(): number {
-    return this.#reqCons;
+    return this.reqConsPvt;
   }
 
   /** Requests that were kept, and neither answered nor released since. */
@@ -72,7 +73,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
 
   /** The record that the last `take` filled. */
   get current(): Exchange<Q, R, Id> {
-    return this.#current;
+    return this.record;
   }
 
   /**
@@ -80,18 +81,18 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * @throws PeerFault when the peer published more than it has slots for (RING_REQUEST_PROD_OVERFLOW)
    */
   unconsumed(): number {
-    const prod = Atomics.load(this.#words, sring.reqProd);
-    const count = (prod - this.#reqCons) >>> 0;
-    const limit = this.entries - ((this.#reqCons - this.#rspProdPvt) | 0);
-    if (count > limit) throw overflow('req_prod', prod, this.#reqCons, limit);
+    const prod = Atomics.load(this.words, sring.reqProd);
+    const count = (prod - this.reqConsPvt) >>> 0;
+    const limit = this.entries - ((this.reqConsPvt - this.rspProdPvt) | 0);
+    if (count > limit) throw overflow('req_prod', prod, this.reqConsPvt, limit);
     return count;
   }
 
   /** The next request, as a private copy that is valid until it is answered. Only after {@link unconsumed} counted it. */
   take(): Exchange<Q, R, Id> {
-    const current = this.#current;
-    current.request.$load(this.#words, ENTRIES + (this.#reqCons & this.#mask) * this.#slotWords);
-    this.#reqCons = (this.#reqCons + 1) | 0;
+    const current = this.record;
+    current.request.$load(this.words, ENTRIES + (this.reqConsPvt & this.mask) * this.slotWords);
+    this.reqConsPvt = (this.reqConsPvt + 1) | 0;
     return current;
   }
 
@@ -101,12 +102,12 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * {@link FrontRing.takeEach}.
    */
   serve(count: number, handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown): unknown {
-    const words = this.#words;
-    const mask = this.#mask;
-    const slotWords = this.#slotWords;
-    const { request, response } = this.#current;
-    let cons = this.#reqCons | 0;
-    let prod = this.#rspProdPvt | 0;
+    const words = this.words;
+    const mask = this.mask;
+    const slotWords = this.slotWords;
+    const { request, response } = this.record;
+    let cons = this.reqConsPvt | 0;
+    let prod = this.rspProdPvt | 0;
     const end = (cons + count) | 0;
     try {
       while (cons !== end) {
@@ -118,24 +119,24 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
         prod = (prod + 1) | 0;
       }
     } finally {
-      this.#reqCons = cons;
-      this.#rspProdPvt = prod;
+      this.reqConsPvt = cons;
+      this.rspProdPvt = prod;
     }
     return undefined;
   }
 
   /** Keeps the request that was taken last, to be answered later: the next one gets another record. */
   keep(): void {
-    this.#current = this.#record();
+    this.record = this.#record();
   }
 
   /** Copies an answer into the next response slot, with its request's id. A kept record is free from then on. */
   put(exchange: Exchange<Q, R, Id>): void {
     const { request, response } = exchange;
-    const word = ENTRIES + (this.#rspProdPvt & this.#mask) * this.#slotWords;
-    response.$store(this.#words, word, request.$lo, request.$hi);
-    this.#rspProdPvt = (this.#rspProdPvt + 1) | 0;
-    if (exchange !== this.#current) this.release(exchange);
+    const word = ENTRIES + (this.rspProdPvt & this.mask) * this.slotWords;
+    response.$store(this.words, word, request.$lo, request.$hi);
+    this.rspProdPvt = (this.rspProdPvt + 1) | 0;
+    if (exchange !== this.record) this.release(exchange);
   }
 
   /** Frees a kept record without an answer. */
@@ -153,12 +154,12 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
 
   /** Publishes what was put in; whether the frontend asked to be notified of it (RING_PUSH_RESPONSES_AND_CHECK_NOTIFY). */
   push(): boolean {
-    const old = this.#rspProd;
-    const now = this.#rspProdPvt;
+    const old = this.rspProd;
+    const now = this.rspProdPvt;
     if (old === now) return false;
-    this.#rspProd = now;
-    Atomics.store(this.#words, sring.rspProd, now);
-    return (now - Atomics.load(this.#words, sring.rspEvent)) >>> 0 < (now - old) >>> 0;
+    this.rspProd = now;
+    Atomics.store(this.words, sring.rspProd, now);
+    return (now - Atomics.load(this.words, sring.rspEvent)) >>> 0 < (now - old) >>> 0;
   }
 
   /**
@@ -166,9 +167,9 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * after all (RING_FINAL_CHECK_FOR_REQUESTS).
    */
   finalCheck(left = 0): boolean {
-    const seen = (this.#reqCons + left) | 0;
-    Atomics.store(this.#words, sring.reqEvent, (seen + this.#holdOff) | 0);
-    return Atomics.load(this.#words, sring.reqProd) !== seen;
+    const seen = (this.reqConsPvt + left) | 0;
+    Atomics.store(this.words, sring.reqEvent, (seen + this.holdOff) | 0);
+    return Atomics.load(this.words, sring.reqProd) !== seen;
   }
 
   #record(): Exchange<Q, R, Id> {

@@ -8,6 +8,8 @@ export interface LogEntry {
   readonly source: string;
   /** One line of text. */
   readonly text: string;
+  /** Where an exception came from, when it is one that nobody expected. */
+  readonly stack?: string;
 }
 
 /** Where a domain's code reports what happens; the platform adds domain and time. */

@@ -110,9 +110,9 @@ export class Domains {
     return now === life.alive ? 'alive' : now === life.dying ? 'dying' : now === life.zombie ? 'zombie' : 'none';
   }
 
-  /** A number that no other domain has or had, of the domain that now has this domid; 0 where there is none. */
+  /** A number that no other domain has or had, of the domain that now lives under this domid; 0 where none does. */
   incarnation(domid: Domid): number {
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     return slot < 0 ? 0 : (this.#words[this.#memory.control(slot) + control.incarnation] as number);
   }
 
@@ -123,7 +123,7 @@ export class Domains {
 
   isPrivileged(domid: Domid): boolean {
     if (domid === DOMID_XEN) return true;
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     return (
       slot >= 0 && ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.privileged) !== 0
     );

@@ -75,7 +75,7 @@ export class GrantCopy {
     const toGref = (flags & gntcopy.destGref) !== 0;
     // Held while the bytes move: else a pin of a caller that dies here could not be told from a live one.
     this.#lock.acquire(caller);
-    const sourceSlot = this.#end(caller, sourceDom, fromGref);
+    const sourceSlot = this.#memory.callerOf(caller) < 0 ? gntst.bad_domain : this.#end(caller, sourceDom, fromGref);
     const destSlot = sourceSlot < 0 ? sourceSlot : this.#end(caller, destDom, toGref);
     let status = destSlot < 0 ? destSlot : gntst.okay;
     if (status === gntst.okay) {

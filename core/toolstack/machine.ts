@@ -52,7 +52,11 @@ export abstract class Machine implements AsyncDisposable {
   /** Domains that end by themselves: powered off or crashed. */
   abstract readonly shutdowns$: Observable<Shutdown>;
 
-  /** A new domain whose code is the caller's own, in the caller's thread. @throws XenError as {@link Toolstack.create} */
+  /**
+   * A new domain whose code is the caller's own, in the caller's thread.
+   * @param abi how it lays its structs out; x86_64-abi without it
+   * @throws XenError as {@link Toolstack.create}
+   */
   abstract guest(name: string, abi?: Abi): Promise<Domain>;
   /** What each domain but dom0 holds now. */
   abstract ledger(): readonly DomainLedger[];

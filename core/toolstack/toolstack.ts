@@ -1,24 +1,27 @@
 import { inject, injectable } from 'inversify';
-import { filter, firstValueFrom, map, merge, race, switchMap } from 'rxjs';
-import { asDomid, type Domid } from '../abi/units.js';
+import { filter, firstValueFrom, map, race, switchMap } from 'rxjs';
+import type { Domid } from '../abi/units.js';
 import { Clock } from '../domain/clock.js';
 import { type DomainConfig, Domctl } from '../domain/domctl.js';
-import { type Permission, type StoreOperations, XenStore } from '../domain/xenstore.js';
+import { XenStore } from '../domain/xenstore.js';
 import { XenError } from '../errors.js';
 import { type DeviceConfig, devicePaths } from './device-config.js';
+import {
+  DOM0,
+  type DomainName,
+  makeDirectory,
+  namedDomains,
+  owned,
+  refuseTwin,
+  remove,
+  type Texts,
+  type TrustedDevice,
+  trustedDevices,
+  writeDomain,
+} from './directories.js';
 
 /** How long the toolstack waits for a backend to close before it takes the device away all the same, in ms (libxl). */
 export const DESTROY_TIMEOUT = 10_000;
-
-const DOM0 = asDomid(0);
-
-const owned = (owner: Domid, ...readers: readonly Domid[]): readonly Permission[] => [
-  { domid: owner, access: 'n' },
-  ...readers.map((domid): Permission => ({ domid, access: 'r' })),
-];
-
-/** Texts that the toolstack writes under a directory, by key. */
-type Texts = Readonly<Record<string, string>>;
 
 /**
  * What xl does: makes domains and devices, in single transactions, with the keys and permissions that libxl writes, and takes
@@ -38,18 +41,21 @@ export class Toolstack {
 
   /**
    * Makes a domain with its directories (libxl_create.c `libxl__domain_make`); it does not run before `unpause`.
-   * @throws XenError EEXIST when a domain has that name, ENOMEM, ENOSPC
+   * @throws RangeError for a name with blanks or slashes; XenError EEXIST when a domain has that name, ENOMEM, ENOSPC
    */
   async create(config: DomainConfig): Promise<Domid> {
-    if (config.name === '' || /[/\s]/.test(config.name)) {
-      throw new RangeError(`a domain's name has no blanks and no slashes, unlike ${JSON.stringify(config.name)}`);
+    const { name } = config;
+    if (name === '' || /[/\s]/.test(name)) {
+      throw new RangeError(`a domain's name has no blanks and no slashes, unlike ${JSON.stringify(name)}`);
     }
-    if ((await this.domains()).some(({ name }) => name === config.name)) {
-      throw new XenError('EEXIST', `a domain called ${config.name} is there already; choose another name`);
-    }
+    await refuseTwin(this.#store, name);
     const domid = await this.#domctl.create(config);
     try {
-      await this.#store.transaction((store) => writeDomain(store, domid, config.name));
+      await this.#store.transaction(async (store) => {
+        // Somebody may have been quicker; the names that were read make the transaction fail then.
+        await refuseTwin(store, name);
+        await writeDomain(store, domid, name);
+      });
     } catch (error) {
       await this.#domctl.destroy(domid);
       throw error;
@@ -63,30 +69,25 @@ export class Toolstack {
   }
 
   /** The domains that there are, dom0 not among them. */
-  async domains(): Promise<readonly { readonly domid: Domid; readonly name: string }[]> {
-    const found: { domid: Domid; name: string }[] = [];
-    for (const child of (await this.#store.directory('/local/domain')) ?? []) {
-      const name = await this.#store.read(`/local/domain/${child}/name`);
-      if (name !== undefined && child !== '0') found.push({ domid: asDomid(Number(child)), name });
-    }
-    return found;
+  domains(): Promise<readonly DomainName[]> {
+    return namedDomains(this.#store);
   }
 
   /** The devices that a domain has as a frontend, from the toolstack's own copies. */
-  devices(
-    domid: Domid,
-  ): Promise<readonly { readonly device: string; readonly id: string; readonly backend: string }[]> {
+  devices(domid: Domid): Promise<readonly TrustedDevice[]> {
     return trustedDevices(this.#store, domid);
   }
 
-  /** Ends a domain and takes away its directories and those of its devices (libxl_domain.c `libxl__destroy_domid`). */
+  /**
+   * Ends a domain at once, waits until the backends of its devices have let go of it, and takes its directories and theirs away
+   * (libxl_domain.c `libxl__destroy_domid`). @throws XenError ESRCH
+   */
   async destroy(domid: Domid): Promise<void> {
     await this.#domctl.destroy(domid);
+    const devices = await trustedDevices(this.#store, domid);
+    await Promise.all(devices.map(({ backend }) => this.#close(backend)));
     await this.#store.transaction(async (store) => {
-      for (const device of await trustedDevices(store, domid)) {
-        await store.rm(device.backend);
-        await removeEmpty(store, parent(device.backend));
-      }
+      for (const { backend } of devices) await remove(store, backend);
       await store.rm(`/local/domain/${domid}`);
       await store.rm(`/libxl/${domid}`);
     });
@@ -94,46 +95,42 @@ export class Toolstack {
 
   /**
    * Makes a device's directories, both ends in state Initialising, and the toolstack's own copy under /libxl
-   * (libxl_device.c `libxl__device_generic_add`).
-   * @throws XenError EEXIST when the frontend has such a device, ENOENT when a domain is not there
+   * (libxl_device.c `libxl__device_generic_add`). A device whose backend's domain is gone is made anew.
+   * @throws RangeError for a name that is no directory's; XenError EEXIST when the frontend has such a device, ENOENT when a domain is
+   *   not there
    */
   async attach(config: DeviceConfig): Promise<void> {
-    const { device, id, frontend, backend } = config;
+    const { device, id, frontend, backend, keys } = config;
     if (!/^[A-Za-z0-9_-]+$/.test(device) || !/^[A-Za-z0-9_-]+$/.test(String(id))) {
       throw new RangeError(`a device's class and number are letters, digits, - and _, unlike ${device} ${id}`);
     }
     const paths = devicePaths(config);
+    const front: Texts = { ...keys?.frontend, backend: paths.backend, 'backend-id': String(backend), state: '1' };
+    const back: Texts = { ...keys?.backend, 'frontend-id': String(frontend), online: '1', state: '1' };
     await this.#store.transaction(async (store) => {
       for (const domid of [frontend, backend]) {
         if (domid !== DOM0 && (await store.read(`/local/domain/${domid}/domid`)) === undefined) {
           throw new XenError('ENOENT', `there is no domain ${domid} to attach ${device} ${id} to`);
         }
       }
-      if ((await store.read(`${paths.trusted}/backend`)) !== undefined) {
+      const standing = await store.read(`${paths.trusted}/backend`);
+      if (standing !== undefined && (await store.read(`${standing}/frontend`)) !== undefined) {
         throw new XenError('EEXIST', `domain ${frontend} has a ${device} ${id} already`);
       }
-      const front: Texts = {
-        backend: paths.backend,
-        'backend-id': String(backend),
-        state: '1',
-        ...config.keys?.frontend,
-      };
-      const back: Texts = {
-        frontend: paths.frontend,
-        'frontend-id': String(frontend),
-        online: '1',
-        state: '1',
-        ...config.keys?.backend,
-      };
       await makeDirectory(store, paths.frontend, owned(frontend, backend), front);
-      await makeDirectory(store, paths.backend, owned(backend, frontend), back);
-      await makeDirectory(store, paths.trusted, owned(DOM0), { ...back, backend: paths.backend });
+      await makeDirectory(store, paths.backend, owned(backend, frontend), { frontend: paths.frontend, ...back });
+      await makeDirectory(store, paths.trusted, owned(DOM0), {
+        frontend: paths.frontend,
+        backend: paths.backend,
+        ...back,
+      });
     });
   }
 
   /**
-   * Asks the backend to close, waits until it has, and takes the directories away; after {@link DESTROY_TIMEOUT} they go all the
-   * same. Resolves to whether the backend closed in time.
+   * Asks the backend to close, waits until it has, and takes the directories away. A backend that has not closed after
+   * {@link DESTROY_TIMEOUT} loses its frontend and is asked once more; then the directories go all the same (libxl_device.c
+   * `libxl__initiate_device_generic_remove`). Resolves to whether the backend closed when it was first asked.
    * @throws XenError ENOENT when there is no such device
    */
   async detach(config: Pick<DeviceConfig, 'device' | 'id' | 'frontend'>): Promise<boolean> {
@@ -144,78 +141,28 @@ export class Toolstack {
     if (backend === undefined || frontend === undefined) {
       throw new XenError('ENOENT', `domain ${config.frontend} has no ${config.device} ${config.id} to detach`);
     }
+    const closed = await this.#close(backend);
+    if (!closed) await this.#close(backend, frontend);
     await this.#store.transaction(async (store) => {
-      if ((await store.read(`${backend}/state`)) === undefined) return;
-      await store.write(`${backend}/online`, '0');
-      await store.write(`${backend}/state`, '5');
-    });
-    const closed = await firstValueFrom(
-      race(
-        merge(this.#store.watch$(`${backend}/state`)).pipe(
-          switchMap(() => this.#store.read(`${backend}/state`)),
-          filter((state) => state === undefined || state === '6'),
-          map(() => true),
-        ),
-        this.#clock.timer$(DESTROY_TIMEOUT).pipe(map(() => false)),
-      ),
-    );
-    await this.#store.transaction(async (store) => {
-      for (const path of [frontend, backend, trusted]) {
-        await store.rm(path);
-        await removeEmpty(store, parent(path));
-      }
+      for (const path of [frontend, backend, trusted]) await remove(store, path);
     });
     return closed;
   }
+
+  /** Takes a backend offline and waits until it has closed, or is gone; whether it did in time. */
+  async #close(backend: string, frontend?: string): Promise<boolean> {
+    await this.#store.transaction(async (store) => {
+      if (frontend !== undefined) await remove(store, frontend);
+      const state = await store.read(`${backend}/state`);
+      if (state === undefined) return;
+      await store.write(`${backend}/online`, '0');
+      if (state !== '6') await store.write(`${backend}/state`, '5');
+    });
+    const closed$ = this.#store.watch$(`${backend}/state`).pipe(
+      switchMap(() => this.#store.read(`${backend}/state`)),
+      filter((state) => state === undefined || state === '6'),
+      map(() => true),
+    );
+    return firstValueFrom(race(closed$, this.#clock.timer$(DESTROY_TIMEOUT).pipe(map(() => false))));
+  }
 }
-
-const parent = (path: string): string => path.slice(0, path.lastIndexOf('/'));
-
-const makeDirectory = async (
-  store: StoreOperations,
-  path: string,
-  permissions: readonly Permission[],
-  texts: Texts,
-): Promise<void> => {
-  await store.rm(path);
-  await store.mkdir(path);
-  await store.setPermissions(path, permissions);
-  // A node inherits its directory's permissions, so the ends can write what the toolstack wrote here.
-  for (const [key, text] of Object.entries(texts)) await store.write(`${path}/${key}`, text);
-};
-
-const writeDomain = async (store: StoreOperations, domid: Domid, name: string): Promise<void> => {
-  const path = `/local/domain/${domid}`;
-  const readOnly = owned(DOM0, domid);
-  await makeDirectory(store, path, readOnly, { name, domid: String(domid) });
-  for (const child of ['device', 'control', 'memory', 'cpu'])
-    await makeDirectory(store, `${path}/${child}`, readOnly, {});
-  for (const child of ['backend', 'data', 'drivers', 'feature', 'attr', 'error']) {
-    await makeDirectory(store, `${path}/${child}`, owned(domid), {});
-  }
-  await makeDirectory(store, `/libxl/${domid}`, owned(DOM0), {});
-};
-
-const trustedDevices = async (
-  store: StoreOperations,
-  domid: Domid,
-): Promise<readonly { readonly device: string; readonly id: string; readonly backend: string }[]> => {
-  const devices: { device: string; id: string; backend: string }[] = [];
-  const root = `/libxl/${domid}/device`;
-  for (const device of (await store.directory(root)) ?? []) {
-    for (const id of (await store.directory(`${root}/${device}`)) ?? []) {
-      const backend = await store.read(`${root}/${device}/${id}/backend`);
-      if (backend !== undefined) devices.push({ device, id, backend });
-    }
-  }
-  return devices;
-};
-
-/** Removes a directory that nothing is in any more, and its parents alike, up to the domain's own. */
-const removeEmpty = async (store: StoreOperations, path: string): Promise<void> => {
-  for (let at = path; /^\/(local\/domain|libxl)\/[0-9]+\/.+\/.+/.test(at); at = parent(at)) {
-    const children = await store.directory(at);
-    if (children === undefined || children.length > 0) return;
-    await store.rm(at);
-  }
-};

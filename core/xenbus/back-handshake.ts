@@ -1,46 +1,38 @@
-import { firstValueFrom, from, race, Subscription } from 'rxjs';
-import { BackRing } from '../abi/back-ring.js';
-import { abis } from '../abi/layout.js';
-import { asGrantRef, asPort } from '../abi/units.js';
-import { Cleanup } from '../domain/cleanup.js';
-import type { EventChannel } from '../domain/event-channels.js';
+import { from, map, race } from 'rxjs';
+import type { StoreOperations } from '../domain/xenstore.js';
+import { BackLife, type MappedRing, ringKeys } from './back-life.js';
+import type { BackLink } from './back-link.js';
+import {
+  type BackMemory,
+  type BackStep,
+  backAnswers,
+  backBeginning,
+  backDecision,
+  backFailed,
+  backSteps,
+} from './back-table.js';
 import type { DeviceInfo } from './device-info.js';
 import { disposeOf } from './dispose-of.js';
 import type { Backend } from './driver.js';
-import { Handshake, type HandshakeEnvironment } from './handshake.js';
-import { type AnyValues, readKeys, showKeys, withDefaults } from './key-values.js';
-import { oneOf, uint } from './keys.js';
-import { PeerGrants } from './peer-grants.js';
+import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
+import {
+  type AnyValues,
+  parseTexts,
+  readKeys,
+  readTexts,
+  sameTexts,
+  showKeys,
+  showSome,
+  withDefaults,
+  writing,
+} from './key-values.js';
+import type { Keys } from './keys.js';
 import type { AnyProtocol } from './protocol.js';
-import { Responses } from './responses.js';
-import { type BackState, type BackStep, backendTable, type Wait, type XenbusState } from './states.js';
+import { readOtherState, readOwnState } from './state-nodes.js';
+import type { Wait, XenbusState } from './states.js';
 
 /** How long a backend that closes waits for answers that its driver still owes, in milliseconds (netback drains as long). */
 export const DRAIN_TIMEOUT = 10_000;
-
-const ringKeys = {
-  'ring-ref': uint({ max: 0xffffffff }),
-  'event-channel': uint({ min: 1, max: 0xffffffff }),
-  protocol: oneOf(abis, { default: 'x86_64-abi' }),
-} as const;
-
-/** What a backend holds from its offer until the frontend is Closed. */
-interface Life {
-  readonly toolstack: AnyValues;
-  /** Offered and published values. */
-  own: AnyValues;
-  /** The driver's; ended when Connected is left. */
-  readonly subscription: Subscription;
-  /** What the driver made of the link, and the upcalls; undone when Connected is left. */
-  readonly link: Cleanup;
-  responses: Responses<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']> | undefined;
-  /** Ring and channel; undone when the frontend is Closed, after the last answer. */
-  readonly mapped: Cleanup;
-  /** Whether `publish` has said something that is not in the store yet. */
-  unpublished: boolean;
-}
-
-const isBackState = (state: XenbusState): state is BackState => Object.hasOwn(backendTable, state);
 
 /** Runs a backend's side of the handshake: one link for each time that the frontend connects. */
 export class BackHandshake extends Handshake<BackStep> {
@@ -48,11 +40,8 @@ export class BackHandshake extends Handshake<BackStep> {
   readonly #driver: Backend<AnyProtocol>;
   /** Values that the domain was started with, over what the driver offers. */
   readonly #overrides: AnyValues;
-  #life: Life | undefined;
-  #begun = false;
-  #destroyed = false;
-  /** The frontend's state when an offer failed: while it stands, another offer would fail alike, and at once. */
-  #refusedIn: XenbusState | undefined;
+  #memory: BackMemory = backBeginning;
+  #life: BackLife | undefined;
 
   constructor(
     environment: HandshakeEnvironment,
@@ -67,204 +56,215 @@ export class BackHandshake extends Handshake<BackStep> {
     this.#overrides = overrides;
   }
 
-  protected override async decide(own: XenbusState, other: XenbusState): Promise<BackStep | Wait | undefined> {
-    const begins = !this.#begun;
-    this.#begun = true;
-    if (!isBackState(own)) return undefined;
-    if (own === 'Initialising') this.#destroyed = false;
-    if (this.#destroyed) return undefined;
+  protected override async decide({ own, other }: Look): Promise<BackStep | Wait | undefined> {
+    // The toolstack made the device anew.
+    if (own === 'Initialising') this.#release();
     // The toolstack writes Closing too.
     if (own === 'Closing' || own === 'Closed') await this.#quiesce();
-    const online = (await this.environment.store.read(`${this.device.path}/online`)) !== '0';
-    if (own === 'Closed' && !online) return 'destroy';
-    // What an earlier life left in the store.
-    if (begins && online && other !== 'Unknown') return 'offer';
-    if (own === 'Connected' && this.#life?.unpublished === true) {
-      await this.#publishAgain(this.#life);
-      return undefined;
-    }
-    if (other !== this.#refusedIn) this.#refusedIn = undefined;
-    else if (own === 'Closed') return undefined;
-    return backendTable[own][other];
+    if (own === 'Connected' && this.#life?.unpublished === true) await this.#publishAgain(this.#life);
+    const online = await this.#isOnline(this.environment.store);
+    const { does, memory } = backDecision(this.#memory, own, other, online);
+    this.#memory = memory;
+    return does;
   }
 
-  protected override async take(step: BackStep, own: XenbusState, other: XenbusState): Promise<boolean> {
+  protected override async take(step: BackStep, look: Look): Promise<boolean> {
     switch (step) {
-      case 'offer':
-        this.#release();
-        try {
-          return await this.#offer(own);
-        } catch (error) {
-          this.#refusedIn = other;
-          throw error;
-        }
-      case 'connect':
-        return this.#connect();
       case 'stay':
         return false;
+      case 'offer':
+        this.#release();
+        await this.#offer(look);
+        return true;
+      case 'connect':
+        await this.#connect(look);
+        return true;
       case 'close':
         await this.#quiesce();
-        return this.switchState(own, 'Closing');
+        break;
+      case 'withdraw':
       case 'disconnect':
         await this.#quiesce();
         this.#release();
-        return this.switchState(own, 'Closed');
-      case 'destroy':
-        await this.#quiesce();
-        this.#release();
-        this.#destroyed = true;
-        if (own !== 'Closed') await this.switchState(own, 'Closed');
-        return false;
+        break;
     }
+    await this.#move(step, look);
+    return true;
   }
 
-  protected override async fail(error: unknown, own: XenbusState): Promise<void> {
+  protected override fail(_error: unknown, other: XenbusState | undefined): void {
     // Nothing that this frontend has said is relied on any longer, its ring least of all.
     this.#release();
-    await this.writeError(error);
-    if (own !== 'Closing' && own !== 'Closed') await this.switchState(own, 'Closing');
+    this.#memory = backFailed(other);
   }
 
   protected override abandon(): void {
     this.#release();
   }
 
-  async #offer(own: XenbusState): Promise<boolean> {
-    const { store } = this.environment;
-    const { path } = this.device;
-    const { keys } = this.#protocol;
-    const toolstack = await readKeys(store, path, keys.toolstack?.backend ?? {});
-    if (this.stopped) return false;
-    const subscription = new Subscription();
-    const life: Life = {
-      toolstack,
-      own: {},
-      subscription,
-      link: new Cleanup(),
-      responses: undefined,
-      mapped: new Cleanup(),
-      unpublished: false,
-    };
-    this.#life = life;
-    const offerKeys = keys.backend?.InitWait ?? {};
-    const values = {
-      ...(await this.#driver.offer?.({ toolstack, device: this.device, subscription })),
-      ...this.#overrides,
-    };
-    life.own = withDefaults(offerKeys, values);
-    const texts = showKeys(path, offerKeys, values);
-    return this.switchState(own, 'InitWait', async (to) => {
-      for (const [name, text] of texts) await to.write(`${path}/${name}`, text);
-    });
+  protected override busyWith(): string {
+    const pending = this.#life?.pending ?? 0;
+    return pending > 0 ? `its driver to answer ${pending} requests` : 'its driver, whose promise has not resolved';
   }
 
-  async #connect(): Promise<boolean> {
-    const { store, channels, grants } = this.environment;
-    const { path, otherend, otherendPath } = this.device;
-    const { keys, ring, refuse } = this.#protocol;
+  /** Writes the state that a step leads to, if what the step answers still stands; whether it was written. */
+  #move(
+    step: BackStep,
+    look: Look,
+    also?: (store: StoreOperations) => Promise<void>,
+    andStands: (store: StoreOperations) => Promise<boolean> = async () => true,
+  ): Promise<boolean> {
+    const to: XenbusState = backSteps[step] ?? look.own;
+    const stands = async (store: StoreOperations): Promise<boolean> =>
+      (!backAnswers.has(step) || (await readOtherState(store, this.device)) === look.other) && andStands(store);
+    return this.switchState({ from: look.own, to, stands, also });
+  }
+
+  async #offer(look: Look): Promise<void> {
+    const { path } = this.device;
+    const { keys } = this.#protocol;
+    const life = new BackLife(await readKeys(this.environment.store, path, keys.toolstack?.backend ?? {}));
+    if (this.stopped) return;
+    this.#life = life;
+    const { toolstack, subscription } = life;
+    const said = await this.#driverSays(
+      this.#driver.offer?.({ toolstack, device: this.device, subscription }) ?? {},
+      () => this.#stillOwn(look),
+    );
+    if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
+    const offerKeys = keys.backend?.InitWait ?? {};
+    const values = { ...said.value, ...this.#overrides };
+    life.own = withDefaults(offerKeys, values);
+    // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
+    const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
+    await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
+  }
+
+  async #stillOwn({ own }: Look): Promise<boolean> {
+    return (await readOwnState(this.environment.store, this.device)) === own;
+  }
+
+  async #isOnline(store: StoreOperations): Promise<boolean> {
+    return (await store.read(`${this.device.path}/online`)) !== '0';
+  }
+
+  async #connect(look: Look): Promise<void> {
     const life = this.#life;
-    if (life === undefined) return this.#offer('InitWait');
-    const frontend = await readKeys(store, otherendPath, { ...ringKeys, ...keys.frontend?.Initialised });
-    if (this.stopped) return false;
-    const { 'ring-ref': ref, 'event-channel': port, protocol: name, ...peer } = frontend;
-    const abi = abis.find((known) => known === name) ?? 'x86_64-abi';
-    const page = life.mapped.use(grants.map(otherend, [asGrantRef(Number(ref))]));
-    const channel = life.mapped.use(channels.bindInterdomain(otherend, asPort(Number(port))));
-    const responses = new Responses(new BackRing(page.words, ring, { abi }), {
-      notify: () => channel.notify(),
-      refuse,
-      onError: (error) => this.reportError(error),
-    });
-    life.responses = responses;
-    const peerGrants = life.mapped.use(new PeerGrants(grants, otherend));
-    const result: unknown = await this.#driver.connect({
+    if (life === undefined || life.quiet) {
+      // An attempt to connect has come to nothing, and has taken the offer with it.
+      this.#release();
+      return this.#offer(look);
+    }
+    const { environment, device } = this;
+    const keys: Keys = this.#protocol.keys.frontend?.Initialised ?? {};
+    const read = (store: StoreOperations) => readTexts(store, device.otherendPath, { ...ringKeys, ...keys });
+    const texts = await read(environment.store);
+    if (this.#life !== life) return;
+    const peer = parseTexts(device.otherendPath, keys, texts);
+    const names = parseTexts(device.otherendPath, ringKeys, texts);
+    const ring = life.map(environment, device, this.#protocol, names, (error) => this.reportError(error));
+    const said = await this.#driverSays(
+      this.#driver.connect(this.#link(life, ring, peer)),
+      async () => (await this.#stillOwn(look)) && (await readOtherState(environment.store, device)) === look.other,
+    );
+    if (said !== undefined) life.link.add(() => disposeOf(said.value));
+    if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
+    // The frontend may have begun anew since its keys were read, with a ring that is not the one that is mapped.
+    const stands = async (store: StoreOperations): Promise<boolean> => sameTexts(texts, await read(store));
+    const written = await this.#move('connect', look, writing(device.path, this.#published(life)), stands);
+    if (!written) return this.#releaseOnly(life);
+    if (this.#life === life) life.listen(ring, (error) => this.#lied(error));
+  }
+
+  #link(life: BackLife, { responses, grants }: MappedRing, peer: AnyValues): BackLink<AnyProtocol> {
+    const { device } = this;
+    const keys = this.#protocol.keys.backend?.Connected ?? {};
+    return {
       protocol: this.#protocol,
       serve: (handler) => responses.serve(handler),
       drain: (handler) => responses.drain(handler),
-      grants: peerGrants,
+      grants,
       toolstack: life.toolstack,
       get own() {
         return life.own;
       },
       peer,
-      publish: (values) => {
-        life.own = { ...life.own, ...values };
+      publish: (changed) => {
+        showSome(device.path, keys, changed);
+        life.own = { ...life.own, ...changed };
         life.unpublished = true;
         this.wake();
       },
-      device: this.device,
+      device,
       subscription: life.subscription,
-    });
-    life.link.add(() => disposeOf(result));
-    if (this.#life !== life) return true;
-    const texts = this.#published(life);
-    const written = await this.switchState('InitWait', 'Connected', async (to) => {
-      for (const [name, text] of texts) await to.write(`${path}/${name}`, text);
-    });
-    if (written && this.#life === life) this.#listen(life, channel, responses);
-    return true;
+    };
   }
 
-  /** The link's data path: one call per upcall, and the only place where the peer's lies come up. */
-  #listen(
-    life: Life,
-    channel: EventChannel,
-    responses: Responses<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']>,
-  ): void {
-    const upcalls = channel.subscribe(() => {
-      try {
-        responses.upcall();
-      } catch (error) {
-        this.#release();
-        this.raise(error);
-      }
-    });
-    life.link.add(() => upcalls.unsubscribe());
+  /** What a driver's hook returned, awaited only if it is a promise; undefined when it is no longer wanted before it resolves. */
+  async #driverSays<T>(
+    said: T | PromiseLike<T>,
+    wanted: () => Promise<boolean>,
+  ): Promise<{ readonly value: T } | undefined> {
+    if (!isPromise(said)) return { value: said };
+    const value = await this.whileWanted(said, wanted);
+    // It learnt from its subscription that nobody waits; what it makes all the same is not kept.
+    if (value === undefined) said.then(disposeOf, () => {});
+    return value;
   }
 
-  #published(life: Life): ReadonlyMap<string, string> {
-    const connectedKeys = this.#protocol.keys.backend?.Connected ?? {};
-    life.own = withDefaults(connectedKeys, life.own);
+  /** The peer broke the rules on the ring: it is unmapped at once, and the next look at the states closes the device. */
+  #lied(error: unknown): void {
+    this.#release();
+    this.raise(error);
+  }
+
+  /** The texts of the keys of Connected, as they are to be written now. */
+  #published(life: BackLife): ReadonlyMap<string, string> {
+    const keys = this.#protocol.keys.backend?.Connected ?? {};
+    life.own = withDefaults(keys, life.own);
     life.unpublished = false;
-    const values = Object.fromEntries(Object.entries(life.own).filter(([name]) => Object.hasOwn(connectedKeys, name)));
-    return showKeys(this.device.path, connectedKeys, values);
+    const values = Object.entries(life.own).filter(([name]) => Object.hasOwn(keys, name));
+    return showKeys(this.device.path, keys, Object.fromEntries(values));
   }
 
-  async #publishAgain(life: Life): Promise<void> {
-    const texts = this.#published(life);
-    await this.switchState('Connected', 'Connected', async (to) => {
-      for (const [name, text] of texts) await to.write(`${this.device.path}/${name}`, text);
-    });
+  async #publishAgain(life: BackLife): Promise<void> {
+    const also = writing(this.device.path, this.#published(life));
+    await this.switchState({ from: 'Connected', to: 'Connected', also });
   }
 
   /** Leaves Connected: upcalls stop, answers that are owed are waited for, then the driver's link ends. */
   async #quiesce(): Promise<void> {
     const life = this.#life;
-    if (life === undefined) return;
-    this.guard(() => life.link[Symbol.dispose]());
-    const { responses } = life;
-    if (responses !== undefined && responses.pending > 0) {
-      const idle = await firstValueFrom(
-        race(from(responses.idle().then(() => true)), from(this.timeout(DRAIN_TIMEOUT).then(() => false))),
+    if (life === undefined || life.quiet) return;
+    this.guard(() => life.stop());
+    if (life.pending > 0) {
+      const answered$ = race(
+        from(life.idle()).pipe(map(() => true)),
+        this.environment.clock.timer$(DRAIN_TIMEOUT).pipe(map(() => false)),
       );
-      if (!idle)
-        this.report(
-          'warning',
-          `${responses.pending} requests are still not answered after ${DRAIN_TIMEOUT} ms: they are given up`,
-        );
+      if ((await this.untilStopped(answered$)) === false) {
+        const text = `${life.pending} requests are still not answered after ${DRAIN_TIMEOUT} ms: they are given up`;
+        this.report('warning', text);
+      }
     }
-    responses?.close();
-    this.guard(() => life.subscription.unsubscribe());
+    this.guard(() => life.end());
   }
 
   /** Gives back all of this life at once. */
   #release(): void {
     const life = this.#life;
-    if (life === undefined) return;
     this.#life = undefined;
-    this.guard(() => life.link[Symbol.dispose]());
-    life.responses?.close();
-    this.guard(() => life.subscription.unsubscribe());
-    this.guard(() => life.mapped[Symbol.dispose]());
+    if (life === undefined) return;
+    this.guard(() => life.stop());
+    this.guard(() => life.end());
+    this.guard(() => life.unmap());
+  }
+
+  /** As {@link #release}, of an attempt that may have been given up already. */
+  #releaseOnly(life: BackLife): void {
+    if (this.#life === life) this.#release();
   }
 }
+
+const isPromise = <T>(said: T | PromiseLike<T>): said is PromiseLike<T> =>
+  typeof said === 'object' && said !== null && 'then' in said && typeof said.then === 'function';

@@ -1,43 +1,33 @@
-import { BehaviorSubject, filter, map, type Observable, Subscription } from 'rxjs';
-import { FrontRing } from '../abi/front-ring.js';
-import { Cleanup } from '../domain/cleanup.js';
-import type { EventChannel } from '../domain/event-channels.js';
-import { Disconnected } from '../errors.js';
+import { BehaviorSubject, filter, map, type Observable, Subject } from 'rxjs';
+import { asDomid } from '../abi/units.js';
+import type { StoreOperations } from '../domain/xenstore.js';
+import { Disconnected, PeerFault } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
-import { disposeOf } from './dispose-of.js';
 import type { Frontend } from './driver.js';
-import { Handshake, type HandshakeEnvironment } from './handshake.js';
-import { type AnyValues, readKeys, showKeys, withDefaults } from './key-values.js';
-import { PeerGrants } from './peer-grants.js';
+import { FrontLife } from './front-life.js';
+import {
+  type FrontMemory,
+  type FrontStep,
+  frontAnswers,
+  frontBeginning,
+  frontDecision,
+  frontSteps,
+} from './front-table.js';
+import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
+import { type AnyValues, readKeys, showKeys, withDefaults, writing } from './key-values.js';
 import type { AnyProtocol } from './protocol.js';
-import { Requests } from './requests.js';
-import { type FrontState, type FrontStep, frontendTable, type Wait, type XenbusState } from './states.js';
-
-/** What a frontend holds from sharing its ring until the backend has let go of it. */
-interface Life {
-  readonly channel: EventChannel;
-  readonly requests: Requests<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']>;
-  readonly own: AnyValues;
-  readonly toolstack: AnyValues;
-  /** The link as the driver has it; undone when Connected is left. */
-  readonly link: Cleanup;
-  /** Ring and channel, and what the driver shares besides; undone when the backend is Closed. */
-  readonly shared: Cleanup;
-}
-
-const isFrontState = (state: XenbusState): state is FrontState => Object.hasOwn(frontendTable, state);
+import { quoted } from './quoted.js';
+import { readOtherState } from './state-nodes.js';
+import type { Wait, XenbusState } from './states.js';
 
 /** Runs a frontend's side of the handshake: one connection for each time that the backend connects. */
 export class FrontHandshake<T> extends Handshake<FrontStep> {
   readonly #protocol: AnyProtocol;
   readonly #driver: Frontend<AnyProtocol, T>;
   readonly #connection$ = new BehaviorSubject<{ readonly device: T } | undefined>(undefined);
-  readonly #peer$ = new BehaviorSubject<AnyValues>({});
-  #life: Life | undefined;
-  #begun = false;
-  #closing = false;
-  /** This end closes only what an earlier life left, and goes on from there. */
-  #comeBack = false;
+  readonly #failures$ = new Subject<Error>();
+  #memory: FrontMemory = frontBeginning;
+  #life: FrontLife | undefined;
 
   constructor(
     environment: HandshakeEnvironment,
@@ -58,148 +48,150 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     );
   }
 
+  /** Why the device stands closed without having been asked to; completes when the device ends. */
+  get failures$(): Observable<Error> {
+    return this.#failures$.asObservable();
+  }
+
+  override get closing(): boolean {
+    return this.#memory.closing;
+  }
+
   /** Closes the device for good: resolves when the backend has let go and all is given back. */
   close(): Promise<void> {
-    this.#closing = true;
+    this.#memory = { ...this.#memory, closing: true };
     this.wake();
     return this.ended;
   }
 
-  protected override decide(own: XenbusState, other: XenbusState): FrontStep | Wait | undefined {
-    const begins = !this.#begun;
-    this.#begun = true;
-    // What an earlier life left in the store, or nobody writes.
-    if (!isFrontState(own) || (begins && own !== 'Initialising')) return 'restart';
-    if (this.#closing && own !== 'Closing' && own !== 'Closed') return 'close';
-    return frontendTable[own][other];
+  protected override async decide({ own, other }: Look): Promise<FrontStep | Wait | undefined> {
+    // The toolstack made the device anew, perhaps with a backend in another domain.
+    if (own === 'Initialising' && (await this.#isNew())) {
+      this.#leave(new Disconnected(`${this.device.path} was made anew`));
+      this.#release();
+      return this.decide({ own, other: await readOtherState(this.environment.store, this.device) });
+    }
+    const { does, memory } = frontDecision(this.#memory, own, other);
+    this.#memory = memory;
+    return does;
   }
 
-  protected override async take(step: FrontStep, own: XenbusState, other: XenbusState): Promise<boolean> {
+  protected override async take(step: FrontStep, look: Look): Promise<boolean> {
+    const { path } = this.device;
     switch (step) {
       case 'share':
-        return this.#share();
+        return this.#share(look);
       case 'connect':
-        return this.#connect();
+        return this.#connect(look);
       case 'stay':
         await this.#readAgain();
         return false;
       case 'close':
-        this.#comeBack = own === 'Initialising' && !this.#closing;
-        this.#leave(new Disconnected(`${this.device.path} is closing`));
-        return this.switchState(own, 'Closing');
+        if (this.closing) this.#leave(new Disconnected(`${path} was closed`));
+        else this.#closedByBackend();
+        break;
+      case 'reset':
+        this.#leave(new Disconnected(`${path} closes what was left there`));
+        break;
       case 'closed':
-        this.#leave(new Disconnected(`${this.device.path}: the backend closed`));
-        return this.switchState(own, 'Closed');
+        if (look.own !== 'Closing') this.#closedByBackend();
+        break;
       case 'release':
         this.#release();
-        if (this.#closing) this.finish();
-        // A backend that closed for its own reasons begins anew by itself, or not at all.
-        if (this.#closing || (other === 'Closed' && !this.#comeBack)) return false;
-        return this.switchState(own, 'Initialising');
-      case 'restart':
-        this.#leave(new Disconnected(`${this.device.path}: the backend vanished`));
+        if (this.closing) this.finish();
+        return false;
+      case 'again':
         this.#release();
-        return this.switchState(own, 'Initialising');
+        break;
+      case 'restart':
+        this.#leave(new Disconnected(`${path}: its backend has gone`));
+        this.#release();
+        break;
     }
+    await this.#move(step, look);
+    return true;
   }
 
-  protected override async fail(error: unknown, own: XenbusState): Promise<void> {
-    this.#leave(error instanceof Error ? error : new Error(String(error)));
-    await this.writeError(error);
-    if (own !== 'Closing' && own !== 'Closed') await this.switchState(own, 'Closing');
+  protected override fail(error: unknown): void {
+    const why = asError(error);
+    this.#leave(why);
+    this.#failures$.next(why);
   }
 
   protected override abandon(): void {
     this.#leave(new Disconnected(`${this.device.path} is gone`));
     this.#release();
     this.#connection$.complete();
-    this.#peer$.complete();
+    this.#failures$.complete();
   }
 
-  async #share(): Promise<boolean> {
-    const { store, channels, grants, abi } = this.environment;
+  protected override busyWith(): string {
+    return 'the store to answer';
+  }
+
+  /** Whether the toolstack has made the directory anew since this end shared its ring, or for another backend. */
+  async #isNew(): Promise<boolean> {
+    const { store } = this.environment;
     const { path, otherend, otherendPath } = this.device;
-    const { keys, ring } = this.#protocol;
-    const offered = await readKeys(store, otherendPath, keys.backend?.InitWait ?? {});
-    const toolstack = await readKeys(store, path, keys.toolstack?.frontend ?? {});
-    const ownKeys = keys.frontend?.Initialised ?? {};
-    const values = this.#driver.negotiate?.({ offered, toolstack, device: this.device }) ?? {};
-    const texts = showKeys(path, ownKeys, values);
-    if (this.stopped) return false;
-    const shared = new Cleanup();
-    try {
-      const page = shared.use(grants.share(otherend));
-      const channel = shared.use(channels.allocUnbound(otherend));
-      const written = await this.switchState('Initialising', 'Initialised', async (to) => {
-        await to.write(`${path}/ring-ref`, String(page.ref));
-        await to.write(`${path}/event-channel`, String(channel.port));
-        await to.write(`${path}/protocol`, abi);
-        for (const [name, text] of texts) await to.write(`${path}/${name}`, text);
-      });
-      if (!written || this.stopped) {
-        shared[Symbol.dispose]();
-        return written;
-      }
-      const requests = new Requests(new FrontRing(page.words, ring, { abi }), {
-        notify: () => channel.notify(),
-        onError: (error) => this.reportError(error),
-      });
-      this.#life = { channel, requests, own: withDefaults(ownKeys, values), toolstack, link: new Cleanup(), shared };
-      return true;
-    } catch (error) {
-      shared[Symbol.dispose]();
-      throw error;
+    const backend = (await store.read(`${path}/backend`)) ?? otherendPath;
+    const id = (await store.read(`${path}/backend-id`)) ?? String(otherend);
+    const moved = backend !== otherendPath || id !== String(otherend);
+    if (moved) {
+      if (!/^[0-9]{1,5}$/.test(id)) throw new PeerFault(`${path}/backend-id`, quoted(id));
+      this.moveTo({ ...this.device, otherend: asDomid(Number(id)), otherendPath: backend });
     }
+    return moved || this.#life !== undefined;
   }
 
-  async #connect(): Promise<boolean> {
-    const life = this.#life;
-    if (life === undefined) return this.switchState('Initialised', 'Initialising');
-    const peer = await this.#readPeer();
+  /** Writes the state that a step leads to, if what the step answers still stands; whether it was written. */
+  #move(step: FrontStep, { own, other }: Look, also?: (store: StoreOperations) => Promise<void>): Promise<boolean> {
+    const to: XenbusState = frontSteps[step] ?? own;
+    const stands = async (store: StoreOperations): Promise<boolean> =>
+      !frontAnswers.has(step) || (await readOtherState(store, this.device)) === other;
+    return this.switchState({ from: own, to, stands, also });
+  }
+
+  async #share(look: Look): Promise<boolean> {
+    const { environment, device } = this;
+    const { store } = environment;
+    const { keys } = this.#protocol;
+    const offered = await readKeys(store, device.otherendPath, keys.backend?.InitWait ?? {});
+    const toolstack = await readKeys(store, device.path, keys.toolstack?.frontend ?? {});
+    const ownKeys = keys.frontend?.Initialised ?? {};
+    const values = this.#driver.negotiate?.({ offered, toolstack, device }) ?? {};
+    const texts = showKeys(device.path, ownKeys, values);
     if (this.stopped) return false;
-    const { channel, requests, own, toolstack, link, shared } = life;
-    const subscription = new Subscription();
-    link.add(() => subscription.unsubscribe());
-    const released = new Subscription();
-    shared.add(() => released.unsubscribe());
-    const grants = link.use(new PeerGrants(this.environment.grants, this.device.otherend));
-    this.#peer$.next(peer);
-    const peer$ = this.#peer$;
-    const device = this.#driver.connect({
-      protocol: this.#protocol,
-      ring: requests,
-      grants,
-      get peer() {
-        return peer$.value;
-      },
-      peer$: peer$.asObservable(),
-      own,
-      toolstack,
-      device: this.device,
-      subscription,
-      released,
-      close: () => this.close(),
+    const own = withDefaults(ownKeys, values);
+    const life = new FrontLife(environment, device, this.#protocol, { own, toolstack }, (error) =>
+      this.reportError(error),
+    );
+    this.#life = life;
+    const written = await this.#move('share', look, writing(device.path, new Map([...life.texts, ...texts])));
+    if (!written && this.#life === life) this.#release();
+    return true;
+  }
+
+  async #connect(look: Look): Promise<boolean> {
+    const life = this.#life;
+    // Somebody else has written this end's state.
+    if (life === undefined) return this.switchState({ from: look.own, to: 'Initialising' });
+    life.peerSays(await this.#readPeer());
+    if (this.#life !== life) return true;
+    const device = this.#driver.connect(life.link(() => this.close()));
+    life.listen(device, (error) => {
+      this.#leave(asError(error));
+      this.raise(error);
     });
-    link.add(() => disposeOf(device));
-    const upcalls = channel.subscribe(() => {
-      try {
-        requests.upcall();
-      } catch (error) {
-        this.#leave(error instanceof Error ? error : new Error(String(error)));
-        this.raise(error);
-      }
-    });
-    link.add(() => upcalls.unsubscribe());
-    if (!(await this.switchState('Initialised', 'Connected'))) return true;
-    if (this.#life === life && !this.faulty) this.#connection$.next({ device });
+    const written = await this.#move('connect', look);
+    if (written && this.#life === life && !this.faulty) this.#connection$.next({ device });
     return true;
   }
 
   async #readAgain(): Promise<void> {
-    if (this.#life === undefined) return;
+    const life = this.#life;
+    if (life === undefined) return;
     const peer = await this.#readPeer();
-    const known = this.#peer$.value;
-    if (Object.entries(peer).some(([name, value]) => known[name] !== value)) this.#peer$.next(peer);
+    if (this.#life === life) life.peerSays(peer);
   }
 
   #readPeer(): Promise<AnyValues> {
@@ -207,17 +199,25 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     return readKeys(this.environment.store, this.device.otherendPath, { ...InitWait, ...Connected });
   }
 
-  /** Ends the link: upcalls first, then what is outstanding, then the driver's device and subscriptions. */
+  #closedByBackend(): void {
+    const why = new Disconnected(`${this.device.path} was closed by its backend, whose log says why`);
+    this.#leave(why);
+    this.#failures$.next(why);
+  }
+
+  /** Ends the link, if there is one. */
   #leave(why: Error): void {
-    if (this.#life === undefined) return;
-    this.guard(() => this.#life?.link[Symbol.dispose]());
-    this.#life.requests.close(why);
+    this.guard(() => this.#life?.leave(why));
     if (this.#connection$.value !== undefined) this.#connection$.next(undefined);
   }
 
+  /** Gives back all of this life. */
   #release(): void {
     const life = this.#life;
     this.#life = undefined;
-    this.guard(() => life?.shared[Symbol.dispose]());
+    this.guard(() => life?.leave(new Disconnected(`${this.device.path} is closed`)));
+    this.guard(() => life?.release());
   }
 }
+
+const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

@@ -1,14 +1,33 @@
-import { firstValueFrom, merge, Subject, Subscription } from 'rxjs';
+import {
+  BehaviorSubject,
+  distinctUntilChanged,
+  filter,
+  firstValueFrom,
+  from,
+  map,
+  merge,
+  type Observable,
+  race,
+  Subject,
+  Subscription,
+  startWith,
+  switchMap,
+  takeUntil,
+  tap,
+} from 'rxjs';
 import type { Abi } from '../abi/layout.js';
 import type { Clock } from '../domain/clock.js';
 import type { EventChannels } from '../domain/event-channels.js';
 import type { GrantTable } from '../domain/grant-table.js';
-import type { Log } from '../domain/log.js';
-import type { StoreOperations, XenStore } from '../domain/xenstore.js';
-import { XenError } from '../errors.js';
+import type { Log, LogLevel } from '../domain/log.js';
+import type { XenStore } from '../domain/xenstore.js';
+import { PeerFault } from '../errors.js';
+import { describe, errorNode } from './describe.js';
 import type { DeviceInfo } from './device-info.js';
 import { latestMap } from './latest-map.js';
-import { parseState, showState, type Wait, type XenbusState } from './states.js';
+import { Standstill } from './standstill.js';
+import { readOtherState, readOwnState, type StateChange, writeState } from './state-nodes.js';
+import type { Wait, XenbusState } from './states.js';
 
 /** What a handshake reaches its world through. */
 export interface HandshakeEnvironment {
@@ -21,8 +40,11 @@ export interface HandshakeEnvironment {
   readonly abi: Abi;
 }
 
-/** A handshake that has stood this long is reported, in milliseconds. */
-export const STANDSTILL = 1000;
+/** What both ends said when a step was decided. */
+export interface Look {
+  readonly own: XenbusState;
+  readonly other: XenbusState;
+}
 
 /**
  * Interprets a transition table against the store for one end of one device: watches both ends' state, reads them again after
@@ -31,33 +53,47 @@ export const STANDSTILL = 1000;
  */
 export abstract class Handshake<Step extends string> {
   protected readonly environment: HandshakeEnvironment;
-  readonly device: DeviceInfo;
+  readonly #device$: BehaviorSubject<DeviceInfo>;
   readonly #wake$ = new Subject<void>();
+  /** Fires when either end's state may have changed. */
+  readonly #events$ = new Subject<void>();
+  readonly #stopped$ = new Subject<void>();
   readonly #subscription = new Subscription();
-  readonly #waiting = new Subscription();
-  #wait: { readonly key: string; readonly timer: Subscription } | undefined;
+  readonly #standstill: Standstill;
   #resolveEnded: () => void = () => {};
   #ended = false;
   #fault: { readonly error: unknown } | undefined;
-  /** Resolves when the device has come to its end: closed for good, or its directory gone. */
+  /** Resolves when the device has come to its end: closed for good, its directory gone, or its domain at an end. */
   readonly ended: Promise<void>;
 
   constructor(environment: HandshakeEnvironment, device: DeviceInfo) {
     this.environment = environment;
-    this.device = device;
+    this.#device$ = new BehaviorSubject(device);
+    this.#standstill = new Standstill(environment.clock, (text) => this.report('warning', text));
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
   }
 
+  /** Which device this is; its other end may become another domain's. */
+  get device(): DeviceInfo {
+    return this.#device$.value;
+  }
+
   /** Starts, and goes on until the device ends or the subscription that is returned is ended. */
   start(): Subscription {
     const { store } = this.environment;
-    const { path, otherendPath } = this.device;
-    this.#subscription.add(this.#waiting);
+    const otherState$ = this.#device$.pipe(
+      map(({ otherendPath }) => otherendPath),
+      distinctUntilChanged(),
+      switchMap((path) => store.watch$(`${path}/state`)),
+    );
     this.#subscription.add(
-      merge(store.watch$(`${path}/state`), store.watch$(`${otherendPath}/state`), this.#wake$)
-        .pipe(latestMap(() => this.#turn()))
+      merge(store.watch$(`${this.device.path}/state`), otherState$, this.#wake$)
+        .pipe(
+          tap(() => this.#events$.next()),
+          latestMap(() => this.#turn()),
+        )
         .subscribe({
           error: (error) => {
             this.report('error', `the handshake cannot go on: ${describe(error)}`);
@@ -65,19 +101,31 @@ export abstract class Handshake<Step extends string> {
           },
         }),
     );
-    this.#subscription.add(() => this.abandon());
+    this.#subscription.add(() => {
+      this.#stopped$.next();
+      this.#standstill[Symbol.dispose]();
+      this.abandon();
+      this.#resolveEnded();
+    });
     return this.#subscription;
   }
 
+  /** Whether the device is closed for good, or about to be. */
+  get closing(): boolean {
+    return false;
+  }
+
   /** What to do in these states: a step or a wait; undefined: nothing until something changes. */
-  protected abstract decide(
-    own: XenbusState,
-    other: XenbusState,
-  ): Step | Wait | undefined | Promise<Step | Wait | undefined>;
+  protected abstract decide(look: Look): Step | Wait | undefined | Promise<Step | Wait | undefined>;
   /** Carries a step out; true when the states should be looked at again at once. */
-  protected abstract take(step: Step, own: XenbusState, other: XenbusState): Promise<boolean>;
-  /** A step, or what happened since the last one, has failed: closes the link and leads towards Closed. */
-  protected abstract fail(error: unknown, own: XenbusState): Promise<void>;
+  protected abstract take(step: Step, look: Look): Promise<boolean>;
+  /**
+   * A step, or what happened since the last one, has failed: gives the link up.
+   * @param other undefined when the other end's state is what cannot be
+   */
+  protected abstract fail(error: unknown, other: XenbusState | undefined): void;
+  /** What a step that takes long is waiting for. */
+  protected abstract busyWith(): string;
   /** Gives back all that the link holds, without a word to the store: the directory is gone, or the domain ends. */
   protected abstract abandon(): void;
 
@@ -102,6 +150,11 @@ export abstract class Handshake<Step extends string> {
     return this.#ended || this.#subscription.closed;
   }
 
+  /** The other end is another domain's from now on. */
+  protected moveTo(device: DeviceInfo): void {
+    this.#device$.next(device);
+  }
+
   /** Runs a clean-up that must not keep the others from running. */
   protected guard(cleanUp: () => void): void {
     try {
@@ -115,112 +168,129 @@ export abstract class Handshake<Step extends string> {
     this.report('error', describe(error));
   }
 
-  /** Resolves after `ms` milliseconds. */
-  protected timeout(ms: number): Promise<void> {
-    return firstValueFrom(this.environment.clock.timer$(ms));
+  protected report(level: LogLevel, text: string): void {
+    this.environment.log.write({ level, source: this.device.path, text });
   }
 
   /** The device is at its end. */
   protected finish(): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#settle();
-    this.#resolveEnded();
+    this.#standstill.settle();
     // Not from inside the step that it would cancel.
     queueMicrotask(() => this.#subscription.unsubscribe());
   }
 
-  /**
-   * Moves to a state, with what goes with it, in one transaction. Nothing is written when the node is gone or no longer says
-   * `from`: the toolstack may close a device at any time.
-   */
-  protected async switchState(
-    from: XenbusState,
-    to: XenbusState,
-    also: (store: StoreOperations) => Promise<void> = async () => {},
-  ): Promise<boolean> {
-    const node = `${this.device.path}/state`;
-    const written = await this.environment.store.transaction(async (store) => {
-      if (parseState(await store.read(node)) !== from) return false;
-      await also(store);
-      await store.write(node, showState(to));
-      return true;
-    });
+  /** The first value, or undefined when the device ends before. */
+  protected untilStopped<T>(source$: Observable<T>): Promise<T | undefined> {
+    return firstValueFrom(source$.pipe(takeUntil(this.#stopped$)), { defaultValue: undefined });
+  }
+
+  /** Waits for a driver's work as long as `wanted` says so, which is asked at each event; undefined: no longer. */
+  protected whileWanted<T>(
+    work: PromiseLike<T>,
+    wanted: () => Promise<boolean>,
+  ): Promise<{ readonly value: T } | undefined> {
+    const unwanted$ = this.#events$.pipe(
+      startWith(undefined),
+      latestMap(wanted),
+      filter((still) => !still),
+      map(() => undefined),
+    );
+    return this.untilStopped(race(from(work).pipe(map((value) => ({ value }))), unwanted$));
+  }
+
+  /** Moves to a state, with what goes with it, in one transaction; whether it did. */
+  protected async switchState(change: StateChange): Promise<boolean> {
+    const { from, to } = change;
+    const written = await this.environment.store.transaction((store) => writeState(store, this.device, change));
     if (written) this.report('info', from === to ? `${to} again` : `${from} → ${to}`);
     return written;
   }
 
-  /** Leaves the reason for a failure where `xenbus_dev_fatal` of Linux leaves it. */
-  protected async writeError(error: unknown): Promise<void> {
-    this.report('error', describe(error));
-    await this.environment.store.write(`error/${this.device.path}/error`, describe(error));
-  }
-
-  protected report(level: 'info' | 'warning' | 'error', text: string): void {
-    this.environment.log.write({ level, source: this.device.path, text });
-  }
-
   async #turn(): Promise<void> {
-    const { store } = this.environment;
     while (!this.#ended) {
-      const own = parseState(await store.read(`${this.device.path}/state`));
+      const own = await readOwnState(this.environment.store, this.device);
       if (own === 'Unknown') {
         this.abandon();
         this.finish();
         return;
       }
+      const fault = this.#fault;
+      this.#fault = undefined;
+      const seen = await this.#see();
       try {
-        if (this.#fault !== undefined) {
-          const { error } = this.#fault;
-          this.#fault = undefined;
-          throw error;
-        }
-        const other = await this.#otherState();
-        const decision = await this.decide(own, other);
-        if (typeof decision === 'object') this.#stand(own, other, decision);
-        else this.#settle();
-        if (typeof decision !== 'string' || !(await this.take(decision, own, other))) return;
+        if (fault !== undefined) throw fault.error;
+        if ('state' in seen) {
+          if (!(await this.#look({ own, other: seen.state }))) return;
+        } else if (own === 'Closing' || own === 'Closed') {
+          // Said already: what is left is to wait until the other end says something that can be.
+          const { message } = seen.fault;
+          this.#standstill.waitFor(`${own} ${message}`, () => `waiting for the other end to close, because ${message}`);
+          return;
+        } else throw seen.fault;
       } catch (error) {
-        await this.fail(error, own);
+        // What failed because the other end has gone in the middle is no failure: the table says what to do then.
+        if ('state' in seen && seen.state !== 'Unknown' && (await this.#isGone())) continue;
+        await this.#failed(error, own, 'state' in seen ? seen.state : undefined);
       }
     }
   }
 
-  /** The other end's state: none where this domain may read nothing, or nothing any more (`xenbus_read_driver_state`). */
-  async #otherState(): Promise<XenbusState> {
+  async #see(): Promise<{ readonly state: XenbusState } | { readonly fault: PeerFault }> {
     try {
-      return parseState(await this.environment.store.read(`${this.device.otherendPath}/state`));
+      return { state: await readOtherState(this.environment.store, this.device) };
     } catch (error) {
-      if (error instanceof XenError && error.code === 'EACCES') return 'Unknown';
+      if (error instanceof PeerFault) return { fault: error };
       throw error;
     }
   }
 
-  #settle(): void {
-    this.#wait?.timer.unsubscribe();
-    this.#wait = undefined;
+  async #isGone(): Promise<boolean> {
+    const seen = await this.#see();
+    return 'state' in seen && seen.state === 'Unknown';
   }
 
-  #stand(own: XenbusState, other: XenbusState, wait: Wait): void {
-    const key = `${own} ${other} ${wait.for}`;
-    if (this.#wait?.key === key) return;
-    this.#settle();
+  /** Decides and acts; whether to look again at once. */
+  async #look(look: Look): Promise<boolean> {
+    const { own, other } = look;
+    const decision = await this.decide(look);
+    if (typeof decision === 'object') {
+      this.#standstill.waitFor(`${own} ${other} ${decision.for}`, () => this.#waiting(look, decision));
+      return false;
+    }
+    if (decision === undefined) {
+      this.#standstill.settle();
+      return false;
+    }
+    const key = `${own} ${other} ${decision}`;
+    this.#standstill.waitFor(key, () => `waiting for ${this.busyWith()} (this end is ${own}, the other end ${other})`);
+    const again = await this.take(decision, look);
+    this.#standstill.settle();
+    return again;
+  }
+
+  /** Leaves the reason where Linux leaves it, and leads towards Closed (`xenbus_dev_fatal`). */
+  async #failed(error: unknown, own: XenbusState, other: XenbusState | undefined): Promise<void> {
+    this.#standstill.settle();
+    this.fail(error, other);
+    this.reportError(error);
+    try {
+      await this.environment.store.write(`error/${this.device.path}/error`, errorNode(error));
+    } catch (failure) {
+      this.report('warning', `the reason could not be written to the store: ${describe(failure)}`);
+    }
+    if (own !== 'Closing' && own !== 'Closed') await this.switchState({ from: own, to: 'Closing' });
+  }
+
+  #waiting({ own, other }: Look, wait: Wait): string {
     const { otherend, otherendPath } = this.device;
+    const node = `${otherendPath}/state`;
+    const driver = `has domain ${otherend} a driver for it?`;
     const because =
       other === 'Unknown'
-        ? `${otherendPath}/state does not exist (is there a driver for it in domain ${otherend}?)`
-        : `it is still ${other}`;
-    const timer = this.environment.clock.timer$(STANDSTILL).subscribe(() => {
-      this.report(
-        'warning',
-        `waiting for the ${wait.wait} in domain ${otherend} to reach ${wait.for}, because ${because}; this end is ${own}, the ${wait.wait} must act`,
-      );
-    });
-    this.#wait = { key, timer };
-    this.#waiting.add(timer);
+        ? `${node} does not exist: ${driver}`
+        : `it is still ${other}${other === 'Initialising' ? `: ${driver}` : ''}`;
+    return `waiting for the ${wait.wait} in domain ${otherend} to reach ${wait.for}, because ${because} (this end is ${own}, the ${wait.wait} must act)`;
   }
 }
-
-/** An error in one line. */
-export const describe = (error: unknown): string =>
-  error instanceof Error ? `${error.name}: ${error.message}` : String(error);

@@ -1,4 +1,5 @@
 import { PeerFault } from '../errors.js';
+import { quoted } from './quoted.js';
 
 /** How one XenStore key is read and written: its type, its default and its bounds. */
 export interface Key<T> {
@@ -25,7 +26,7 @@ const make = <T>(
   default: fallback,
   parse: (name, text) => {
     const value = read(text);
-    if (value === undefined) throw new PeerFault(name, JSON.stringify(text));
+    if (value === undefined) throw new PeerFault(name, quoted(text));
     return value;
   },
   show: (name, value) => {

@@ -2,7 +2,7 @@ import { gntst } from '../abi/gntst.js';
 import type { Domid, GrantRef } from '../abi/units.js';
 import { PAGE_SIZE } from '../abi/units.js';
 import type { GrantTable, Page, SharedPage } from '../domain/grant-table.js';
-import { GrantError } from '../errors.js';
+import { Disconnected, GrantError } from '../errors.js';
 
 /** The grants of a frontend: its own pages, offered to the one peer of its link. */
 export interface FrontGrants {
@@ -32,6 +32,7 @@ export class PeerGrants implements FrontGrants, BackGrants, Disposable {
   readonly #table: GrantTable;
   readonly #peer: Domid;
   #staging: Page | undefined;
+  #closed = false;
 
   constructor(table: GrantTable, peer: Domid) {
     this.#table = table;
@@ -39,38 +40,46 @@ export class PeerGrants implements FrontGrants, BackGrants, Disposable {
   }
 
   share(pages = 1, options: { readonly readonly?: boolean } = {}): SharedPage {
-    return this.#table.share(this.#peer, pages, options);
+    return this.#open().share(this.#peer, pages, options);
   }
 
   map(refs: GrantRef | readonly GrantRef[], options: { readonly readonly?: boolean } = {}): Page {
-    return this.#table.map(this.#peer, typeof refs === 'number' ? [refs] : refs, options);
+    return this.#open().map(this.#peer, typeof refs === 'number' ? [refs] : refs, options);
   }
 
   copyTo(ref: GrantRef, from: Uint8Array | Page, offset = 0, pageOffset = 0, length?: number): number {
     if (!(from instanceof Uint8Array)) {
       const count = length ?? PAGE_SIZE;
-      this.#table.copyTo(this.#peer, [{ ref, offset, page: from, pageOffset, length: count }]);
+      this.#open().copyTo(this.#peer, [{ ref, offset, page: from, pageOffset, length: count }]);
       return count;
     }
     if (offset + from.length > PAGE_SIZE)
       throw new GrantError(gntst.bad_copy_arg, `a copy of ${from.length} bytes to ${offset}`);
-    this.#staging ??= this.#table.alloc();
+    const table = this.#open();
+    this.#staging ??= table.alloc();
     this.#staging.bytes.set(from);
-    this.#table.copyTo(this.#peer, [{ ref, offset, page: this.#staging, pageOffset: 0, length: from.length }]);
+    table.copyTo(this.#peer, [{ ref, offset, page: this.#staging, pageOffset: 0, length: from.length }]);
     return from.length;
   }
 
   copyFrom(ref: GrantRef, to: Page, offset: number, pageOffset: number, length: number): number {
-    this.#table.copyFrom(this.#peer, [{ ref, offset, page: to, pageOffset, length }]);
+    this.#open().copyFrom(this.#peer, [{ ref, offset, page: to, pageOffset, length }]);
     return length;
   }
 
   alloc(pages = 1): Page {
-    return this.#table.alloc(pages);
+    return this.#open().alloc(pages);
   }
 
+  /** After it every call throws Disconnected: a late handler must not touch what is another link's by now. */
   [Symbol.dispose](): void {
+    this.#closed = true;
     this.#staging?.[Symbol.dispose]();
     this.#staging = undefined;
+  }
+
+  #open(): GrantTable {
+    if (this.#closed) throw new Disconnected(`the link to domain ${this.#peer} has ended`);
+    return this.#table;
   }
 }

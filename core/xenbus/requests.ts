@@ -72,47 +72,49 @@ interface Waiting {
  * for `submit`; `request` makes a promise.
  */
 export class Requests<Q extends Struct, R extends Struct, Id extends string = never> implements RequestRing<Q, R, Id> {
-  readonly #ring: FrontRing<Q, R, Id>;
-  readonly #entries: number;
-  readonly #paired: boolean;
-  readonly #notify: () => void;
+  declare readonly entries: number;
+  // What is read for each request is declared, not made here: see FrontRing.
+  declare private readonly ring: FrontRing<Q, R, Id>;
+  declare private readonly paired: boolean;
+  declare private readonly notify: () => void;
   readonly #onError: (error: unknown) => void;
   /** All ids, by number. */
-  readonly #calls: readonly Call<R, Id>[];
+  declare private readonly calls: readonly Call<R, Id>[];
   /** The free ids: the next to use, and where the list ends. */
-  #free: Call<R, Id> | undefined;
-  #last: Call<R, Id> | undefined;
+  declare private spare: Call<R, Id> | undefined;
+  declare private last: Call<R, Id> | undefined;
   /** Whether free slots are not for newcomers: others wait, or the link is closed. */
   #held = false;
   #queue: Waiting[] = [];
   #whenIdle: (() => void)[] = [];
-  #closed: Error | undefined;
+  declare private closed: Error | undefined;
 
   constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions) {
     const { entries } = ring;
-    this.#ring = ring;
-    this.#entries = entries;
-    this.#paired = ring.paired;
-    this.#notify = options.notify;
+    this.ring = ring;
+    this.entries = entries;
+    this.paired = ring.paired;
+    this.notify = options.notify;
+    this.spare = this.last = this.closed = undefined;
     this.#onError = options.onError;
-    this.#calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
-    for (let i = 0; i < entries; i++) this.#append(this.#calls[(ring.nextRequest + i) % entries]);
+    this.calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
+    for (let i = 0; i < entries; i++) this.#append(this.calls[(ring.nextRequest + i) % entries]);
   }
 
   /** Hands one response to who sent its request. */
   readonly #answered = (response: View<R, Id> & RecordView, slot: number): void => {
-    const id = this.#paired === true ? response.$lo : slot;
-    const call = id >>> 0 < this.#entries && response.$hi === 0 ? this.#calls[id] : undefined;
+    const id = this.paired === true ? response.$lo : slot;
+    const call = id >>> 0 < this.entries && response.$hi === 0 ? this.calls[id] : undefined;
     const done = call?.done;
     if (call === undefined || done === undefined) {
-      if (this.#closed !== undefined) return;
+      if (this.closed !== undefined) return;
       throw new PeerFault('the id of a response', response.$hi === 0 ? id >>> 0 : 'above 2^32');
     }
     call.done = undefined;
     // Where responses name their requests, the id used last is the one that is still in the cache.
-    if (this.#paired === true) {
-      call.next = this.#free;
-      this.#free = call;
+    if (this.paired === true) {
+      call.next = this.spare;
+      this.spare = call;
     } else this.#append(call);
     done(response, id);
   };
@@ -120,39 +122,35 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   #append(call: Call<R, Id> | undefined): void {
     if (call === undefined) return;
     call.next = undefined;
-    if (this.#free === undefined || this.#last === undefined) this.#free = call;
-    else this.#last.next = call;
-    this.#last = call;
-  }
-
-  get entries(): number {
-    return this.#entries;
+    if (this.spare === undefined || this.last === undefined) this.spare = call;
+    else this.last.next = call;
+    this.last = call;
   }
 
   get free(): number {
-    return this.#held ? 0 : this.#ring.free;
+    return this.#held ? 0 : this.ring.free;
   }
 
   get outstanding(): number {
-    return this.#ring.outstanding;
+    return this.ring.outstanding;
   }
 
   submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean {
-    const call = this.#free;
+    const call = this.spare;
     if (call === undefined || this.#held === true) return this.#full();
-    const ring = this.#ring;
+    const ring = this.ring;
     const { id } = call;
     fill(ring.slot(id), id);
-    if (this.#free !== call) throw new TypeError('a request cannot be sent while another is being written');
+    if (this.spare !== call) throw new TypeError('a request cannot be sent while another is being written');
     ring.put();
-    this.#free = call.next;
+    this.spare = call.next;
     call.done = done;
     call.lost = lost;
     return true;
   }
 
   push(): void {
-    if (this.#ring.push()) this.#notify();
+    if (this.ring.push()) this.notify();
   }
 
   request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T> {
@@ -162,7 +160,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   }
 
   space(room: () => void): void {
-    if (this.#closed === undefined) this.#enqueue({ room, lost: undefined });
+    if (this.closed === undefined) this.#enqueue({ room, lost: undefined });
   }
 
   /** Resolves when no request is outstanding and none waits, and after {@link close}. */
@@ -180,9 +178,9 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    */
   upcall(): number {
     let total = 0;
-    while (this.#closed === undefined) {
-      const count = this.#ring.unconsumed();
-      if (count === 0 && !this.#ring.finalCheck()) break;
+    while (this.closed === undefined) {
+      const count = this.ring.unconsumed();
+      if (count === 0 && !this.ring.finalCheck()) break;
       total += count;
       for (let left = count; left > 0; ) left -= this.#complete(left);
       this.#serve();
@@ -193,10 +191,10 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Tells everyone who waits that `error` ended the link; after it nothing can be sent. A second time does nothing. */
   close(error: Error = new Disconnected('the link was closed')): void {
-    if (this.#closed !== undefined) return;
-    this.#closed = error;
+    if (this.closed !== undefined) return;
+    this.closed = error;
     this.#held = true;
-    for (const call of this.#calls) {
+    for (const call of this.calls) {
       const { done, lost, id } = call;
       call.done = call.lost = undefined;
       if (done !== undefined && lost !== undefined) this.#tell(() => lost(error, id));
@@ -209,25 +207,25 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Hands out up to `count` responses; says how many, which is less when a callback threw. */
   #complete(count: number): number {
-    const before = this.#ring.nextResponse;
+    const before = this.ring.nextResponse;
     try {
-      this.#ring.takeEach(count, this.#answered);
+      this.ring.takeEach(count, this.#answered);
       return count;
     } catch (error) {
       if (error instanceof PeerFault) throw error;
       this.#onError(error);
-      return ((this.#ring.nextResponse - before - 1) & (this.#entries - 1)) + 1;
+      return ((this.ring.nextResponse - before - 1) & (this.entries - 1)) + 1;
     }
   }
 
   #full(): false {
-    if (this.#closed !== undefined) throw this.#closed;
+    if (this.closed !== undefined) throw this.closed;
     return false;
   }
 
   #enqueue(waiting: Waiting): void {
-    if (this.#closed !== undefined) {
-      waiting.lost?.(this.#closed);
+    if (this.closed !== undefined) {
+      waiting.lost?.(this.closed);
       return;
     }
     this.#queue.push(waiting);
@@ -236,20 +234,20 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Lets those who wait have the free slots, in turn, and publishes what they, or anybody before, submitted. */
   #serve(): void {
-    if (this.#closed !== undefined) return;
+    if (this.closed !== undefined) return;
     this.#held = false;
-    while (this.#queue.length > 0 && this.#free !== undefined) {
+    while (this.#queue.length > 0 && this.spare !== undefined) {
       const next = this.#queue.shift();
       if (next !== undefined) this.#tell(next.room);
     }
-    if (this.#closed !== undefined) return;
+    if (this.closed !== undefined) return;
     this.#held = this.#queue.length > 0;
     this.push();
   }
 
   #start<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T, lost: Lost): void {
-    const ring = this.#ring;
-    const call = this.#free;
+    const ring = this.ring;
+    const call = this.spare;
     if (call === undefined) return;
     const { id } = call;
     try {
@@ -259,7 +257,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       return;
     }
     ring.putDraft();
-    this.#free = call.next;
+    this.spare = call.next;
     call.lost = lost;
     call.done = (response) => {
       try {
@@ -280,7 +278,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   }
 
   #tellIdle(): void {
-    if (this.#closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
+    if (this.closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
     const tell = this.#whenIdle;
     this.#whenIdle = [];
     for (const resolve of tell) resolve();

@@ -30,6 +30,8 @@ export interface LocalDomain {
   readonly runnable: Runnable;
   /** The domain's end of its channel to the store. */
   readonly storePort: Port;
+  /** Whether the domain runs, and the store serves it. */
+  introduced: boolean;
   shutdown: boolean;
 }
 

@@ -8,7 +8,6 @@ import {
   boot,
   Domain,
   type DomainConfig,
-  type DomainModule,
   Domctl,
   type Domid,
   type LogEntry,
@@ -138,21 +137,22 @@ export class LocalMachine extends Machine {
   }
 
   override ledger(): readonly DomainLedger[] {
-    return [...this.#domains.values()].map(({ domain, grants }) => {
+    return [...this.#domains.values()].map(({ domain, grants, introduced }) => {
       const { domid, name } = domain;
+      // What was parked and has been let go of since is nobody's.
+      grants.reclaim(Number.MAX_SAFE_INTEGER);
       const counts = this.hypervisor.ledger(domid);
-      const { owned, shared, parked } = grants.counts;
-      const served = this.#server.openBy(domid);
-      // Every domain has one channel, one grant and one page for its store ring.
+      const { unbound, interdomain } = counts.ports;
+      // Every domain has one channel, one grant and one page for its store ring, which the store maps when it is introduced.
       return {
         domid,
         name,
-        ports: counts.ports.unbound + counts.ports.interdomain - 1,
+        ports: unbound + interdomain - 1,
         grants: counts.grants - 1,
-        mapped: counts.grantsInUse - 1,
+        mapped: counts.grantsInUse - (introduced ? 1 : 0),
         mappings: counts.mappings,
-        pages: owned + shared + parked,
-        ...served,
+        pages: counts.pages - grants.counts.pooled - 1,
+        ...this.#server.openBy(domid),
       };
     });
   }
@@ -192,41 +192,51 @@ export class LocalMachine extends Machine {
     check(this.hypervisor.domains.create(DOM0, { domid, abi }), `domain ${domid}`);
     this.#nextDomid++;
     const domain = new Domain(domid, config.name, abi);
-    const { channels, grants, queue, runnable } = this.#place(domain);
-    const storeFrame = check(this.hypervisor.pages.populate(DOM0, domid, 1), 'the page of a store ring');
-    this.hypervisor.grantEntries.grantAccess(domid, GNTTAB_RESERVED_XENSTORE, DOM0, storeFrame, false);
-    const storeChannel = channels.allocUnbound(DOM0);
-    bindLocal(domain, config, {
-      clock: this.#clock,
-      channels,
-      grants,
-      store: new RingXenStore(grants.adopt(storeFrame), storeChannel),
-      log: this.#write,
-      report: this.#report,
-    });
-    this.#domains.set(domid, {
-      domain,
-      config,
-      channels,
-      grants,
-      queue,
-      runnable,
-      storePort: storeChannel.port,
-      shutdown: false,
-    });
+    const place = this.#place(domain);
+    const { channels, grants } = place;
+    try {
+      const storeFrame = check(this.hypervisor.pages.populate(DOM0, domid, 1), `the store ring of domain ${domid}`);
+      this.hypervisor.grantEntries.grantAccess(domid, GNTTAB_RESERVED_XENSTORE, DOM0, storeFrame, false);
+      const storeChannel = channels.allocUnbound(DOM0);
+      bindLocal(domain, config, {
+        clock: this.#clock,
+        channels,
+        grants,
+        store: new RingXenStore(grants.adopt(storeFrame), storeChannel),
+        log: this.#write,
+        report: this.#report,
+      });
+      const storePort = storeChannel.port;
+      this.#domains.set(domid, { domain, config, ...place, storePort, introduced: false, shutdown: false });
+    } catch (error) {
+      this.#displace(place);
+      this.hypervisor.destroyDomain(DOM0, domid);
+      throw error;
+    }
     return domid;
   }
 
   async #unpause(domid: Domid): Promise<void> {
-    const { domain, config, storePort } = this.#domain(domid);
-    this.#server.introduce(domid, storePort);
-    const { module } = config;
-    if (module === undefined) return;
-    const url = String(module);
-    boot(domain, await this.#scheduler.hold(() => load(url)), url);
-    if (!domain.container.isBound(Program)) return;
-    const run = domain.get(Program).run();
-    run.then(
+    const entry = this.#domain(domid);
+    if (entry.introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
+    this.#server.introduce(domid, entry.storePort);
+    entry.introduced = true;
+    const { domain, config } = entry;
+    if (config.module === undefined) return;
+    const url = String(config.module);
+    try {
+      boot(domain, await this.#scheduler.hold(() => import(url)), url);
+      if (domain.container.isBound(Program)) this.#run(domid, domain.get(Program));
+    } catch (error) {
+      const { message } = asError(error);
+      throw new Error(message.includes(url) ? message : `${url} does not load: ${message}`, { cause: error });
+    }
+  }
+
+  #run(domid: Domid, program: Program): void {
+    // What it throws before it first waits is a crash as any other.
+    const running = new Promise<void>((resolve) => resolve(program.run()));
+    running.then(
       () => this.#stopped({ domid, reason: 'poweroff' }),
       (error: unknown) => this.#stopped({ domid, reason: 'crash', error: asError(error) }),
     );
@@ -245,12 +255,16 @@ export class LocalMachine extends Machine {
 
   /** Ends a domain as a crash would: Xen takes everything from it first; then its code is told, which can do no more. */
   #kill(domid: Domid): void {
-    const { domain, queue, runnable } = this.#domain(domid);
+    const entry = this.#domain(domid);
+    const { domain } = entry;
     this.#domains.delete(domid);
-    this.#scheduler.remove(queue);
-    this.#scheduler.remove(runnable);
+    this.#displace(entry);
     check(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
-    domain[Symbol.dispose]();
+    try {
+      domain[Symbol.dispose]();
+    } catch (error) {
+      this.#fault(domain.name, error);
+    }
     if (!this.#disposed) this.#server.checkDomains();
   }
 
@@ -274,6 +288,11 @@ export class LocalMachine extends Machine {
     return { channels, grants, queue: this.#queue(name), runnable };
   }
 
+  #displace({ queue, runnable }: Pick<LocalDomain, 'queue' | 'runnable'>): void {
+    this.#scheduler.remove(queue);
+    this.#scheduler.remove(runnable);
+  }
+
   #queue(name: string): TaskQueue {
     const queue = new TaskQueue(name, () => this.#scheduler.wake());
     this.#scheduler.add(queue);
@@ -288,7 +307,9 @@ export class LocalMachine extends Machine {
 
   #fault(name: string, error: unknown): void {
     const domain = [...this.#domains.values()].find((entry) => entry.domain.name === name)?.domain ?? this.dom0;
-    this.#write(domain, { level: 'error', source: name, text: asError(error).stack ?? asError(error).message });
+    const { name: kind, message, stack } = asError(error);
+    const text = `${kind}: ${message}`.replaceAll(/\s*\n\s*/g, ' ');
+    this.#write(domain, { level: 'error', source: name, text, ...(stack === undefined ? {} : { stack }) });
   }
 
   readonly #write = (domain: Domain, entry: LogEntry): void => {
@@ -308,11 +329,3 @@ const check = (result: number, what: string): number => {
 };
 
 const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));
-
-const load = async (url: string): Promise<DomainModule> => {
-  try {
-    return await import(url);
-  } catch (error) {
-    throw new Error(`${url} does not load: ${asError(error).message}`, { cause: error });
-  }
-};

@@ -92,8 +92,9 @@ export class Scheduler {
     }
   }
 
-  /** Resolves when nobody can run, before the clock goes on to the next timer. */
+  /** Resolves when nobody can run, before the clock goes on to the next timer, and when there are to be no more picks. */
   idle(): Promise<void> {
+    if (this.#stopped) return Promise.resolve();
     return new Promise((resolve) => {
       this.#idle.push(resolve);
       this.wake();
@@ -104,6 +105,7 @@ export class Scheduler {
   stop(): void {
     this.#stopped = true;
     clearTimeout(this.#timeout);
+    for (const resolve of this.#idle.splice(0)) resolve();
   }
 
   readonly #step = (): void => {

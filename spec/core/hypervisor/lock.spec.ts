@@ -39,7 +39,9 @@ describe('the lock', () => {
   it('is taken from a dead domain, and those who wait for it go on', async () => {
     lock.acquire(dom3);
     const waiting = [contender(1), contender(2)];
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const WAITERS = 0x10000;
+    while ((Atomics.load(memory.words, header.lock) & WAITERS) === 0)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     expect(memory.words[word()]).to.equal(0);
     expect(lock.takeOver(dom3, dom0)).to.equal(true);
     expect(lock.owner).to.equal(dom0);

@@ -1,0 +1,35 @@
+/** One thing to be measured, by name; larger is better. */
+export interface Subject {
+  readonly name: string;
+  measure(): number;
+}
+
+/** What each subject gave, one number for each round. */
+export type Samples = ReadonlyMap<string, readonly number[]>;
+
+/**
+ * Measures all subjects in turn, round after round, each round beginning with another: what disturbs the machine for a while then
+ * disturbs all of them.
+ */
+export const interleave = (subjects: readonly Subject[], rounds: number): Samples => {
+  const samples = new Map(subjects.map(({ name }): [string, number[]] => [name, []]));
+  for (let round = 0; round < rounds; round++) {
+    for (let i = 0; i < subjects.length; i++) {
+      const subject = subjects[(i + round) % subjects.length];
+      if (subject !== undefined) samples.get(subject.name)?.push(subject.measure());
+    }
+  }
+  return samples;
+};
+
+/** The middle one, or the mean of the two in the middle. */
+export const median = (values: readonly number[]): number => {
+  const sorted = values.toSorted((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  const upper = sorted[middle] ?? Number.NaN;
+  return sorted.length % 2 === 1 ? upper : (upper + (sorted[middle - 1] ?? Number.NaN)) / 2;
+};
+
+/** Each round's number over the same round's number of another subject. */
+export const ratios = (of: readonly number[], to: readonly number[]): readonly number[] =>
+  of.map((value, round) => value / (to[round] ?? Number.NaN));

@@ -1,0 +1,31 @@
+import { writeFileSync } from 'node:fs';
+import { Command } from 'commander';
+import { type Row, table } from './lib/rows.js';
+import { type Effort, ring } from './suites/ring.js';
+
+const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = { ring };
+
+const say = (line: string): void => {
+  process.stdout.write(`${line}\n`);
+};
+
+new Command('npm run bench --')
+  .description('Measures, interleaved with peers, and prints medians and ratios.')
+  .argument('[suites...]', `of ${Object.keys(suites).join(', ')}; all without one`)
+  .option('--json <file>', 'write the rows to a file too')
+  .option('--quick', 'three short rounds instead of five')
+  .action((names: readonly string[], options: { readonly json?: string; readonly quick?: boolean }) => {
+    const unknown = names.find((name) => !Object.hasOwn(suites, name));
+    if (unknown !== undefined) {
+      process.stderr.write(`bench: there is no suite ${unknown}; there are ${Object.keys(suites).join(', ')}\n`);
+      process.exitCode = 2;
+      return;
+    }
+    const effort: Effort = options.quick === true ? { rounds: 3, scale: 0.25 } : { rounds: 5, scale: 1 };
+    const rows = Object.entries(suites)
+      .filter(([name]) => names.length === 0 || names.includes(name))
+      .flatMap(([, suite]) => suite(effort, say));
+    say(table(rows));
+    if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ rows }, undefined, 2)}\n`);
+  })
+  .parse();

@@ -1,0 +1,122 @@
+import { BehaviorSubject, Subscription } from 'rxjs';
+import { FrontRing } from '../abi/front-ring.js';
+import { Cleanup } from '../domain/cleanup.js';
+import type { EventChannel } from '../domain/event-channels.js';
+import type { SharedPage } from '../domain/grant-table.js';
+import type { DeviceInfo } from './device-info.js';
+import { disposeOf } from './dispose-of.js';
+import type { FrontLink } from './front-link.js';
+import type { HandshakeEnvironment } from './handshake.js';
+import type { AnyValues } from './key-values.js';
+import { PeerGrants } from './peer-grants.js';
+import type { AnyProtocol } from './protocol.js';
+import { Requests } from './requests.js';
+
+/** What a frontend holds of one life of its device, from sharing its ring until the backend has let go of it. */
+export class FrontLife {
+  readonly #environment: HandshakeEnvironment;
+  readonly #device: DeviceInfo;
+  readonly #protocol: AnyProtocol;
+  readonly #own: AnyValues;
+  readonly #toolstack: AnyValues;
+  readonly #page: SharedPage;
+  readonly #channel: EventChannel;
+  readonly #requests: Requests<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']>;
+  readonly #peer$ = new BehaviorSubject<AnyValues>({});
+  /** What the driver made of the link; undone when Connected is left. */
+  readonly #link = new Cleanup();
+  /** Ring and channel, and what the driver shares besides; undone when the backend is Closed. */
+  readonly #shared = new Cleanup();
+
+  /** Shares a zeroed ring and allocates a channel. @throws XenError ENOMEM, ENOSPC */
+  constructor(
+    environment: HandshakeEnvironment,
+    device: DeviceInfo,
+    protocol: AnyProtocol,
+    keys: { readonly own: AnyValues; readonly toolstack: AnyValues },
+    onError: (error: unknown) => void,
+  ) {
+    this.#environment = environment;
+    this.#device = device;
+    this.#protocol = protocol;
+    this.#own = keys.own;
+    this.#toolstack = keys.toolstack;
+    const { grants, channels, abi } = environment;
+    this.#page = this.#shared.use(grants.share(device.otherend));
+    try {
+      this.#channel = this.#shared.use(channels.allocUnbound(device.otherend));
+    } catch (error) {
+      this.#shared[Symbol.dispose]();
+      throw error;
+    }
+    const channel = this.#channel;
+    this.#requests = new Requests(new FrontRing(this.#page.words, protocol.ring, { abi }), {
+      notify: () => channel.notify(),
+      onError,
+    });
+  }
+
+  /** The texts of the keys that name ring and channel. */
+  get texts(): ReadonlyMap<string, string> {
+    return new Map([
+      ['ring-ref', String(this.#page.ref)],
+      ['event-channel', String(this.#channel.port)],
+      ['protocol', this.#environment.abi],
+    ]);
+  }
+
+  /** What the driver is handed. */
+  link(close: () => Promise<void>): FrontLink<AnyProtocol> {
+    const peer$ = this.#peer$;
+    const subscription = new Subscription();
+    this.#link.add(() => subscription.unsubscribe());
+    const released = new Subscription();
+    this.#shared.add(() => released.unsubscribe());
+    return {
+      protocol: this.#protocol,
+      ring: this.#requests,
+      grants: this.#link.use(new PeerGrants(this.#environment.grants, this.#device.otherend)),
+      get peer() {
+        return peer$.value;
+      },
+      peer$: peer$.asObservable(),
+      own: this.#own,
+      toolstack: this.#toolstack,
+      device: this.#device,
+      subscription,
+      released,
+      close,
+    };
+  }
+
+  /** Hands the ring's responses out, at once and at every upcall. @param lied hears what ends the link */
+  listen(device: unknown, lied: (error: unknown) => void): void {
+    this.#link.add(() => disposeOf(device));
+    const upcalls = this.#channel.subscribe(() => {
+      try {
+        this.#requests.upcall();
+      } catch (error) {
+        lied(error);
+      }
+    });
+    this.#link.add(() => upcalls.unsubscribe());
+  }
+
+  /** What the backend wrote; emitted only when something in it has changed. */
+  peerSays(values: AnyValues): void {
+    const known = this.#peer$.value;
+    if (Object.entries(values).some(([name, value]) => known[name] !== value)) this.#peer$.next(values);
+  }
+
+  /** Ends the link: what is outstanding is rejected first, then the driver's device and subscriptions end. */
+  leave(why: Error): void {
+    this.#requests.close(why);
+    this.#link[Symbol.dispose]();
+    this.#peer$.complete();
+  }
+
+  /** Ends the ring's grant, and closes the channel. */
+  release(): void {
+    this.#shared[Symbol.dispose]();
+  }
+}
