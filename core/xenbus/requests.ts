@@ -150,7 +150,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   }
 
   push(): void {
-    if (this.ring.push()) this.notify();
+    if (this.closed === undefined && this.ring.push()) this.notify();
   }
 
   request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T> {

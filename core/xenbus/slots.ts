@@ -2,7 +2,7 @@ import type { BackRing, Exchange } from '../abi/back-ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import { PeerFault } from '../errors.js';
 
-/** Takes requests and answers them, now or later, in any order. */
+/** Takes requests and answers them, now or later, in any order; on a ring without ids the n-th answer is the n-th request's. */
 export interface Slots<Q extends Struct, R extends Struct, Id> {
   /** The next request, a private copy that is valid until the next `take`, or if it is kept, until it is answered; undefined: no more. */
   take(): View<Q, Id> | undefined;
