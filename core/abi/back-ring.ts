@@ -23,6 +23,8 @@ const SMALL = 0x3fffffff;
 export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = never> {
   /** Slots, a power of two. */
   declare readonly entries: number;
+  /** Whether responses name their request; on other rings they come in the order of the requests. */
+  declare readonly paired: boolean;
   // What is read for each request is declared, not made here: see FrontRing.
   declare private readonly words: Int32Array;
   declare private readonly mask: number;
@@ -50,6 +52,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     const { request, response, slotWords, entries } = ringShape(words, format, options);
     this.words = words;
     this.entries = entries;
+    this.paired = format.id !== undefined;
     this.mask = entries - 1;
     this.slotWords = slotWords;
     this.holdOff = options.holdOff ?? 1;

@@ -1,5 +1,5 @@
 import { errno } from '../abi/errno.js';
-import { DOMID_FIRST_RESERVED, type Domid } from '../abi/units.js';
+import type { Domid } from '../abi/units.js';
 import type { Frames } from './frames.js';
 import { type GrantEntries, RESERVED_REFS } from './grant-entries.js';
 import {
@@ -14,7 +14,7 @@ import {
   slotPage,
 } from './layout.js';
 import type { Lock } from './lock.js';
-import type { MachineMemory } from './memory.js';
+import { type MachineMemory, namesDomain } from './memory.js';
 import type { Ports } from './ports.js';
 
 /** The machine itself as a caller, outside of all domains (xen.h `DOMID_XEN`). */
@@ -165,7 +165,7 @@ export class Domains {
 
   #reserve(caller: Domid, domid: Domid): number {
     if (!this.isPrivileged(caller)) return -errno.EPERM;
-    if (domid >>> 0 >= DOMID_FIRST_RESERVED) return -errno.EINVAL;
+    if (!namesDomain(domid)) return -errno.EINVAL;
     if (this.#memory.slotOf(domid) >= 0) return -errno.EEXIST;
     const words = this.#words;
     for (let slot = 0; slot < this.#memory.slots; slot++) {

@@ -68,8 +68,10 @@ export class EventChannelOps {
   bindInterdomain(caller: Domid, remote: Domid, remotePort: Port): Port | number {
     this.#lock.acquire(caller);
     const result = this.#bindInterdomain(caller, remote === DOMID_SELF ? caller : remote, remotePort);
+    // Looked up under the lock: outside of it, the caller may be destroyed at any moment.
+    const slot = this.#memory.slotOf(caller);
     this.#lock.release();
-    if (result > 0) this.raise(this.#memory.slotOf(caller), result);
+    if (result > 0) this.raise(slot, result);
     return result;
   }
 

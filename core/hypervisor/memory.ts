@@ -11,6 +11,9 @@ export interface MachineSize {
   readonly domains?: number;
 }
 
+/** Whether a number can name a domain: a domid indexes a table, and the compiler lets any number pass for one. */
+export const namesDomain = (domid: number): boolean => domid >>> 0 === domid && domid < DOMID_FIRST_RESERVED;
+
 /** What a thread needs to reach the machine's memory; made once per thread. */
 export class MachineMemory {
   /** The memory as words: what all of our Xen's tables are written through. */
@@ -66,9 +69,9 @@ export class MachineMemory {
     return machine;
   }
 
-  /** The slot of a domain that exists, dying ones included, or -1. */
+  /** The slot of a domain that exists, dying ones included, or -1; also for a number that names no domain, NaN and 0.5 included. */
   slotOf(domid: number): number {
-    return domid >>> 0 < DOMID_FIRST_RESERVED ? (this.words[this.domids + domid] as number) - 1 : -1;
+    return namesDomain(domid) ? (this.words[this.domids + domid] as number) - 1 : -1;
   }
 
   /** The slot of a domain that can make calls, or -1: one that was destroyed makes none, even while it is a zombie. */

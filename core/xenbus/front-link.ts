@@ -2,16 +2,13 @@ import type { Observable, Subscription } from 'rxjs';
 import type { DeviceInfo } from './device-info.js';
 import type { FrontGrants } from './peer-grants.js';
 import type { AnyProtocol, BackendValues, FrontendValues, IdOf, OfferValues, ToolstackValues } from './protocol.js';
-import type { Requests } from './requests.js';
+import type { RequestRing } from './requests.js';
 
 /** What a connected frontend is handed. */
 export interface FrontLink<P extends AnyProtocol> {
   readonly protocol: P;
   /** Sends requests; those outstanding when the link ends reject with Disconnected or PeerFault. */
-  readonly ring: Pick<
-    Requests<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>,
-    'submit' | 'push' | 'request' | 'space' | 'outstanding' | 'free' | 'entries'
-  >;
+  readonly ring: RequestRing<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
   readonly grants: FrontGrants;
   /** What the backend wrote, always as it is now. */
   readonly peer: BackendValues<P>;

@@ -23,6 +23,12 @@ export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends
   readonly onError: (error: unknown) => void;
 }
 
+/** A request whose answer waits for those before it, and how it is put in once it is there. */
+interface Turn<Q extends Struct, R extends Struct, Id extends string> {
+  readonly exchange: Exchange<Q, R, Id>;
+  put: (() => void) | undefined;
+}
+
 const isPromise = (value: unknown): value is PromiseLike<unknown> =>
   typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 
@@ -43,6 +49,8 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   #slots: { readonly slots: RingSlots<Q, R, Id>; readonly drain: Drain<Q, R, Id> } | undefined;
   /** Answers that Observables are still to give. */
   readonly #answers = new Subscription();
+  /** On a ring without ids: what is kept, in the order of the requests, which is that of their answers. */
+  readonly #turns: Turn<Q, R, Id>[] = [];
   #flushing = false;
   #whenIdle: (() => void)[] = [];
   #closed = false;
@@ -115,14 +123,17 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
 
   /** Publishes the answers put in, and notifies the frontend if it asked for that. */
   push(): void {
-    if (this.#closed) return;
-    if (this.#ring.push()) this.#notify();
+    if (!this.#closed && this.#ring.push()) this.#notify();
     if (this.#whenIdle.length > 0) this.#tellIdle();
   }
 
-  /** Takes no more requests. Answers that come later are dropped, but still counted as {@link pending} until then. */
+  /**
+   * Takes no more requests; a handler that ends its own link is still given those of the batch that it serves. Answers that come later
+   * are dropped, but still counted as {@link pending} until then.
+   */
   close(): void {
     this.#closed = true;
+    this.#slots?.slots.end();
     this.#tellIdle();
   }
 
@@ -142,6 +153,10 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     const ring = this.#ring;
     const end = (ring.reqCons + count) | 0;
     while (ring.reqCons !== end) {
+      if (this.#turns.length > 0) {
+        this.#serveInTurn();
+        continue;
+      }
       let later: unknown;
       try {
         later = ring.serve((end - ring.reqCons) | 0, this.#handler);
@@ -153,15 +168,36 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     }
   }
 
-  /** Waits for an asynchronous answer; the next request gets another record. */
+  /** Serves one request whose answer has to wait, even if it is there at once. */
+  #serveInTurn(): void {
+    const exchange = this.#ring.take();
+    let later: unknown;
+    try {
+      later = this.#handler(exchange.request, exchange.response);
+    } catch (error) {
+      if (error instanceof PeerFault) throw error;
+      this.#keep(exchange);
+      this.#answer(exchange, () => this.#refused(exchange, error));
+      return;
+    }
+    this.#later(exchange, later);
+  }
+
+  /** Keeps the request that was taken last; the next one gets another record. */
+  #keep(exchange: Exchange<Q, R, Id>): void {
+    this.#ring.keep();
+    if (!this.#ring.paired) this.#turns.push({ exchange, put: undefined });
+  }
+
+  /** Waits for an asynchronous answer. */
   #later(exchange: Exchange<Q, R, Id>, later: unknown): void {
     const answered = (): void => this.#answer(exchange, () => this.#ring.put(exchange));
     const failed = (error: unknown): void => this.#answer(exchange, () => this.#refused(exchange, error));
     if (isPromise(later)) {
-      this.#ring.keep();
+      this.#keep(exchange);
       later.then(answered, failed);
     } else if (isObservable(later)) {
-      this.#ring.keep();
+      this.#keep(exchange);
       let open = true;
       const closing =
         <T extends unknown[]>(answer: (...args: T) => void) =>
@@ -174,10 +210,27 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
         if (open) this.#answer(exchange, () => undefined);
       });
       this.#answers.add(subscription);
+    } else if (this.#turns.length > 0) {
+      this.#keep(exchange);
+      answered();
     } else this.#ring.put(exchange);
   }
 
+  /** Gives an answer: now, or on a ring without ids as soon as all before it are given. */
   #answer(exchange: Exchange<Q, R, Id>, put: () => void): void {
+    const turn = this.#turns.find((waiting) => waiting.exchange === exchange);
+    if (turn === undefined) {
+      this.#give(exchange, put);
+      return;
+    }
+    turn.put = put;
+    for (let next = this.#turns[0]; next?.put !== undefined; next = this.#turns[0]) {
+      this.#turns.shift();
+      this.#give(next.exchange, next.put);
+    }
+  }
+
+  #give(exchange: Exchange<Q, R, Id>, put: () => void): void {
     if (this.#closed) {
       this.#ring.release(exchange);
       this.#tellIdle();

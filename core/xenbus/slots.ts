@@ -2,7 +2,7 @@ import type { BackRing, Exchange } from '../abi/back-ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import { PeerFault } from '../errors.js';
 
-/** Takes requests and answers them, now or later, in any order. */
+/** Takes requests and answers them, now or later, in any order; on a ring without ids the n-th answer is the n-th request's. */
 export interface Slots<Q extends Struct, R extends Struct, Id> {
   /** The next request, a private copy that is valid until the next `take`, or if it is kept, until it is answered; undefined: no more. */
   take(): View<Q, Id> | undefined;
@@ -62,6 +62,11 @@ export class RingSlots<Q extends Struct, R extends Struct, Id extends string> im
     const left = this.#left;
     this.#left = 0;
     return left;
+  }
+
+  /** Leaves nothing more of the batch to take. */
+  end(): void {
+    this.#left = 0;
   }
 
   #run(handler: Drain<Q, R, Id>): boolean {
@@ -135,9 +140,9 @@ export class RingSlots<Q extends Struct, R extends Struct, Id extends string> im
   /** Puts in the answer that was begun, and refuses the request that was taken and left without one. */
   #settle(): void {
     this.#put();
-    if (this.#taken !== undefined) {
-      this.#failed(new Error('a handler took a request and neither answered nor kept it'));
-    }
+    if (this.#taken === undefined) return;
+    if (this.#owner.closed) this.#taken = undefined;
+    else this.#failed(new Error('a handler took a request and neither answered nor kept it'));
   }
 
   #failed(error: unknown): void {

@@ -48,6 +48,7 @@ describe('two ends that come in between each other’s accesses to the shared in
   }
 });
 
+/** In what replaces, `@name` is the class's own field of that name, which may be written `#name`. */
 type Replacement = readonly [from: RegExp, to: string];
 
 const files: Readonly<Record<keyof Classes, string>> = {
@@ -65,7 +66,8 @@ const withMutant = async (name: keyof Classes, replacements: readonly Replacemen
   const text = replacements.reduce(
     (before, [from, to]) => {
       expect(before, 'a file without what is to be replaced').to.match(from);
-      return before.replace(from, to);
+      const own = (_: string, field: string): string => `this.${before.includes(`this.#${field}`) ? '#' : ''}${field}`;
+      return before.replace(from, to.replace(/@(\w+)/g, own));
     },
     readFileSync(url, 'utf8').replace(/^\/\/# sourceMappingURL.*/m, ''),
   );
@@ -75,19 +77,19 @@ const withMutant = async (name: keyof Classes, replacements: readonly Replacemen
 
 describe('the schedules', () => {
   const scenarios: readonly Scenario[] = [{ pushes: [1, 1, 1] }, { pushes: [2, 1] }, { pushes: [1, 1, 1], answers: 2 }];
-  const final = /Atomics\.store\(this\.#words, sring\.(\w+)Event, ([^;]+)\);\s*return ([^;]+);/;
-  const ahead = /\(([\w.#]+) \+ (?:this\.#holdOff|ahead)\) \| 0/;
-  const predicate = /return \(now - (Atomics\.load\(this\.#words, sring\.\w+\))\) >>> 0 < \(now - old\) >>> 0;/;
+  const final = /Atomics\.store\(this\.#?words, sring\.(\w+)Event, ([^;]+)\);\s*return ([^;]+);/;
+  const ahead = /\(([\w.#]+) \+ (?:this\.#?holdOff|ahead)\) \| 0/;
+  const predicate = /return \(now - (Atomics\.load\(this\.#?words, sring\.\w+\))\) >>> 0 < \(now - old\) >>> 0;/;
 
   /** What either end of a ring could get wrong, and what that must come to. */
   const ofEitherEnd: Readonly<Record<string, readonly [Verdict, ...Replacement[]]>> = {
     'does not look once more before it sleeps': [
       'hangs',
-      [final, 'Atomics.store(this.#words, sring.$1Event, $2); return false;'],
+      [final, 'Atomics.store(@words, sring.$1Event, $2); return false;'],
     ],
     'looks once more before it asks to be woken': [
       'hangs',
-      [final, 'const more = $3; Atomics.store(this.#words, sring.$1Event, $2); return more;'],
+      [final, 'const more = $3; Atomics.store(@words, sring.$1Event, $2); return more;'],
     ],
     'never asks to be woken': ['hangs', [final, 'return $3;']],
     'asks for a message that it has had': ['hangs', [ahead, '$1']],
@@ -108,7 +110,7 @@ describe('the schedules', () => {
     'looks at the event before it publishes': [
       'hangs',
       [
-        /(Atomics\.store\(this\.#words, sring\.\w+Prod, now\));\s*return ([^;]+);/,
+        /(Atomics\.store\(this\.#?words, sring\.\w+Prod, now\));\s*return ([^;]+);/,
         'const asked = $2; $1; return asked;',
       ],
     ],
@@ -116,21 +118,21 @@ describe('the schedules', () => {
   const ofFrontRing: typeof ofEitherEnd = {
     'publishes a request before it is written': [
       'garbles',
-      [/slot\(id\) \{/, '$& Atomics.store(this.#words, sring.reqProd, (this.#reqProdPvt + 1) | 0);'],
+      [/slot\(id\) \{/, '$& Atomics.store(@words, sring.reqProd, (@reqProdPvt + 1) | 0);'],
     ],
-    'publishes one request more than it put in': ['garbles', [/const now = this\.#reqProdPvt/, '$& + 1']],
+    'publishes one request more than it put in': ['garbles', [/const now = this\.#?reqProdPvt/, '$& + 1']],
   };
   const ofBackRing: typeof ofEitherEnd = {
     'publishes an answer before it is written': [
       'garbles',
-      [/\bput\(exchange\) \{/, '$& Atomics.store(this.#words, sring.rspProd, (this.#rspProdPvt + 1) | 0);'],
+      [/\bput\(exchange\) \{/, '$& Atomics.store(@words, sring.rspProd, (@rspProdPvt + 1) | 0);'],
       [/const later = handler/, 'Atomics.store(words, sring.rspProd, (prod + 1) | 0); $&'],
     ],
   };
   const ofRequests: typeof ofEitherEnd = {
     'sleeps without the final check': [
       'hangs',
-      [/if \(count === 0 && !this\.#ring\.finalCheck\(\)\)/, 'if (count === 0)'],
+      [/if \(count === 0 && !this\.#?ring\.finalCheck\(\)\)/, 'if (count === 0)'],
     ],
   };
   const ofResponses: typeof ofEitherEnd = {
@@ -140,7 +142,7 @@ describe('the schedules', () => {
     ],
     'publishes its answers at the next upcall': [
       'hangs',
-      [/(while \(!this\.#closed\) \{)([^}]*)this\.push\(\);/, 'this.push(); $1$2'],
+      [/(while \(!this\.#?closed\) \{)([^}]*)this\.push\(\);/, 'this.push(); $1$2'],
     ],
   };
 
@@ -223,10 +225,10 @@ describe('a peer that changes its index between an end’s accesses to it', () =
   };
 
   const blind: Replacement = [/if \(count > limit\)\s*throw [^;]+;/, ''];
-  const twice: Replacement = [/return count;/, 'return (Atomics.load(this.#words, PROD) - CONS) >>> 0;'];
+  const twice: Replacement = [/return count;/, 'return (Atomics.load(@words, PROD) - CONS) >>> 0;'];
   const indices = {
-    BackRing: ['sring.reqProd', 'this.#reqCons'],
-    FrontRing: ['sring.rspProd', 'this.#rspCons'],
+    BackRing: ['sring.reqProd', '@reqConsPvt'],
+    FrontRing: ['sring.rspProd', '@rspCons'],
   } as const;
 
   for (const name of ['FrontRing', 'BackRing'] as const) {

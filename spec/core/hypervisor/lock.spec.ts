@@ -50,6 +50,20 @@ describe('the lock', () => {
     expect(memory.words[word()]).to.equal(2 * rounds);
   });
 
+  it('does not leave those asleep whom a dead domain was about to wake', async () => {
+    lock.acquire(dom3);
+    const waiting = [contender(1), contender(2)];
+    const waits = (): boolean => Atomics.load(memory.words, header.lock) !== dom3 + 1;
+    do await new Promise((resolve) => setTimeout(resolve, 200));
+    while (!waits());
+    // Domain 3 lets go, and dies before Atomics.notify; or who was woken died before it took the lock.
+    Atomics.store(memory.words, header.lock, 0);
+    expect(lock.takeOver(dom3, dom0)).to.equal(false);
+    lock.release();
+    await Promise.all(waiting);
+    expect(memory.words[word()]).to.equal(2 * rounds);
+  });
+
   it('is just taken, when the dead domain did not hold it', () => {
     expect(lock.takeOver(dom1, dom0)).to.equal(false);
     expect(lock.owner).to.equal(dom0);
