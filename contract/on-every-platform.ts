@@ -33,8 +33,9 @@ export type Connect<T> = (options?: ConnectOptions) => Promise<T>;
 
 /**
  * Runs a suite once for each platform, each test on a machine of its own: the frontend in the test's thread, the backend in a domain
- * that boots from its module. After each test the devices are detached, and nothing may be left: no grant, mapping, channel, page,
- * watch or transaction. A test that fails tells its seed and what the domains logged; `SPLITRING_SEED` repeats it.
+ * that boots from its module. A seed decides the order of events, and whether the guest is a 64-bit or a 32-bit one. After each test
+ * the devices are detached, and nothing may be left: no grant, mapping, channel, page, watch or transaction. A test that fails tells
+ * its seed and what the domains logged; `SPLITRING_SEED` repeats it.
  */
 export const onEveryPlatform = <P extends AnyProtocol, T>(
   protocol: P,
@@ -55,7 +56,8 @@ export const onEveryPlatform = <P extends AnyProtocol, T>(
         const machine = await platform.create({ seed });
         log = [];
         machine.log$.subscribe((entry) => log.push(`${entry.domain} ${entry.source}: ${entry.text}`));
-        rig = { platform: platform.name, seed, machine, guest: await machine.guest('guest') };
+        const abi = seed % 2 === 0 ? 'x86_64-abi' : 'x86_32-abi';
+        rig = { platform: platform.name, seed, machine, guest: await machine.guest('guest', abi) };
       });
       afterEach(async function () {
         await rig?.machine[Symbol.asyncDispose]();
