@@ -1,19 +1,31 @@
 import type { DomainLedger, Machine } from '../core/toolstack/index.js';
 
-const counted = [
+/** What a domain gives back with its devices. */
+const ofDevices = [
   'ports',
   'grants',
   'mapped',
   'mappings',
   'pages',
-  'watches',
   'transactions',
 ] as const satisfies readonly (keyof DomainLedger)[];
 
+/** What it gives back when nobody looks for devices any more. */
+const ofAll = [...ofDevices, 'watches'] as const satisfies readonly (keyof DomainLedger)[];
+
+const expectZero = (machine: Machine, counted: readonly (typeof ofAll)[number][], when: string): void => {
+  const left = machine
+    .ledger()
+    .flatMap((ledger) =>
+      counted.filter((what) => ledger[what] !== 0).map((what) => `${ledger.name} still holds ${ledger[what]} ${what}`),
+    );
+  if (left.length > 0) throw new Error(`${when}, ${left.join('; ')}`);
+};
+
 /**
- * Detaches all devices, ends what the domains listen to, and throws unless nothing is left: no channel open, no page granted, mapped or
- * held, no watch set, no transaction open.
- * @throws Error that names each domain and what it still holds
+ * Detaches all devices and throws unless nothing is left of them: no channel open, no page granted, mapped or held, no transaction
+ * open; then ends what the domains listen to, after which no watch may be set either.
+ * @throws Error that names each domain and what it still holds, or the device that did not close
  */
 export const assertNothingLeft = async (machine: Machine): Promise<void> => {
   const { toolstack } = machine;
@@ -24,12 +36,9 @@ export const assertNothingLeft = async (machine: Machine): Promise<void> => {
       }
     }
   }
+  await machine.idle();
+  expectZero(machine, ofDevices, 'with all devices detached');
   machine.quiesce();
   await machine.idle();
-  const left = machine
-    .ledger()
-    .flatMap((ledger) =>
-      counted.filter((what) => ledger[what] > 0).map((what) => `${ledger.name} still holds ${ledger[what]} ${what}`),
-    );
-  if (left.length > 0) throw new Error(left.join('; '));
+  expectZero(machine, ofAll, 'when nobody listens any more');
 };

@@ -33,8 +33,9 @@ export type Connect<T> = (options?: ConnectOptions) => Promise<T>;
 
 /**
  * Runs a suite once for each platform, each test on a machine of its own: the frontend in the test's thread, the backend in a domain
- * that boots from its module. After each test the devices are detached, and nothing may be left: no grant, mapping, channel, page,
- * watch or transaction. A test that fails tells its seed and what the domains logged; `SPLITRING_SEED` repeats it.
+ * that boots from its module. A seed decides the order of events, and whether the guest is a 64-bit or a 32-bit one. After each test
+ * the devices are detached, and nothing may be left: no grant, mapping, channel, page, watch or transaction. A test that fails tells
+ * its seed and what the domains logged; `SPLITRING_SEED` repeats it.
  */
 export const onEveryPlatform = <P extends AnyProtocol, T>(
   protocol: P,
@@ -43,31 +44,30 @@ export const onEveryPlatform = <P extends AnyProtocol, T>(
   suite: (connect: Connect<T>, rig: () => Rig) => void,
 ): void => {
   for (const platform of platforms) {
-    describe(`${protocol.device} on ${platform.name}`, () => {
-      let rig: Rig;
-      let log: string[];
+    describe(`${protocol.device} on ${platform.name}`, function () {
+      let rig: Rig | undefined;
+      let log: string[] = [];
+      const current = (): Rig => {
+        if (rig === undefined) throw new Error('there is a machine while a test runs, not before');
+        return rig;
+      };
       beforeEach(async () => {
-        const seed = Number(process.env.SPLITRING_SEED ?? Math.floor(Math.random() * 2 ** 32));
+        const seed = seedOf(process.env.SPLITRING_SEED);
         const machine = await platform.create({ seed });
         log = [];
         machine.log$.subscribe((entry) => log.push(`${entry.domain} ${entry.source}: ${entry.text}`));
-        rig = { platform: platform.name, seed, machine, guest: await machine.guest('guest') };
+        const abi = seed % 2 === 0 ? 'x86_64-abi' : 'x86_32-abi';
+        rig = { platform: platform.name, seed, machine, guest: await machine.guest('guest', abi) };
       });
       afterEach(async function () {
-        const failed = this.currentTest?.state === 'failed';
-        try {
-          if (!failed) await assertNothingLeft(rig.machine);
-        } catch (error) {
-          throw new Error(`seed ${rig.seed}: ${error instanceof Error ? error.message : error}\n${log.join('\n')}`);
-        } finally {
-          await rig.machine[Symbol.asyncDispose]();
-        }
-        if (failed) process.stdout.write(`${[`        SPLITRING_SEED=${rig.seed}`, ...log].join('\n        ')}\n`);
+        await rig?.machine[Symbol.asyncDispose]();
+        if (rig === undefined || this.currentTest?.state !== 'failed') return;
+        process.stdout.write(`${[`        SPLITRING_SEED=${rig.seed}`, ...log].join('\n        ')}\n`);
       });
 
       let count = 0;
       const connect: Connect<T> = async (options = {}) => {
-        const { machine, guest } = rig;
+        const { machine, guest } = current();
         const backend = await machine.boot({
           name: `backend-${count++}`,
           module: backendModule,
@@ -83,7 +83,26 @@ export const onEveryPlatform = <P extends AnyProtocol, T>(
         });
         return connection(guest, frontend, options.id ?? 0);
       };
-      suite(connect, () => rig);
+      suite(connect, current);
+      // Part of the test, not of a hook: the tests after one that leaks still run.
+      this.eachTest((test) => {
+        const { fn } = test;
+        if (fn === undefined) return;
+        test.fn = async function (this: Mocha.Context): Promise<void> {
+          await (fn as Mocha.AsyncFunc).call(this);
+          await assertNothingLeft(current().machine);
+        };
+      });
     });
   }
+};
+
+/** The seed that the environment asks for, or any. @throws RangeError for a text that is none */
+const seedOf = (text: string | undefined): number => {
+  if (text === undefined || text === '') return Math.floor(Math.random() * 2 ** 32);
+  const seed = Number(text);
+  if (!/^[0-9]{1,10}$/.test(text) || seed >= 2 ** 32) {
+    throw new RangeError(`SPLITRING_SEED is a whole number below 2^32, not ${JSON.stringify(text)}`);
+  }
+  return seed;
 };

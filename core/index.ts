@@ -114,7 +114,7 @@ export {
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
-export type { Done, Fill, Lost } from './xenbus/requests.js';
+export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
 export type { Serve } from './xenbus/responses.js';
 export type { Drain, Slots } from './xenbus/slots.js';
 export { parseState, type Wait, type XenbusState, xenbusState } from './xenbus/states.js';

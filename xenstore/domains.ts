@@ -100,12 +100,17 @@ export class Domains {
   adjust(permissions: readonly StoredPermission[], generation: number): readonly StoredPermission[] {
     const stale = (permission: StoredPermission, i: number): boolean => {
       if (i === 0 || permission.ignored === true) return false;
-      const domain = this.#known.get(permission.domid);
-      return domain === undefined || domain.generation > generation;
+      return !this.isOlder(permission.domid, generation);
     };
     return permissions.some(stale)
       ? permissions.map((permission, i) => (stale(permission, i) ? { ...permission, ignored: true } : permission))
       : permissions;
+  }
+
+  /** Whether the domain is known, and was when `generation` was given (xenstored `chk_domain_generation`). */
+  isOlder(domid: number, generation: number): boolean {
+    const domain = this.#known.get(domid);
+    return domain !== undefined && domain.generation <= generation;
   }
 
   #add(domid: Domid): KnownDomain {

@@ -166,7 +166,7 @@ export class Tree {
     for (const { after, modified } of transaction.nodes.values()) {
       if (!modified || after === undefined) continue;
       const owner = after.permissions[0]?.domid ?? 0;
-      if (!this.#domains.exists(owner))
+      if (!this.#domains.isOlder(owner, after.generation))
         throw new XenError('ENOMEM', `${what} has nodes of domain ${owner}, which is gone`);
     }
     for (const [path, { before }] of transaction.nodes) {
@@ -174,7 +174,9 @@ export class Tree {
     }
     for (const [path, { before, after, modified, event }] of transaction.nodes) {
       if (!modified) continue;
-      if (after !== undefined) this.put(path, after);
+      // Permissions are judged by their own time: the commit gives them a new generation, for whoever has the domid by then.
+      if (after !== undefined)
+        this.put(path, { ...after, permissions: this.#domains.adjust(after.permissions, after.generation) });
       else this.#nodes.delete(path);
       if (event === undefined) continue;
       committed(path, event, before && this.#domains.adjust(before.permissions, before.generation));

@@ -115,10 +115,11 @@ export type View<S, Hidden = never> = {
   readonly [K in Seen<FieldsOf<S>, Hidden>]: FieldView<FieldsOf<S>[K], Within<S, Hidden>>;
 };
 
+// With `& {}` the compiler shows the members themselves, in editors and errors, in place of the type's name and arguments.
 /** All plain members of a struct at once; arrays and unions are written through their own cursors. */
 export type Values<S, Hidden = never> = {
   readonly [K in Plain<FieldsOf<S>, Hidden>]: FieldValue<FieldsOf<S>[K]>;
-};
+} & {};
 
 /** A private record to be written, member by member or whole by `set`. */
 export type Draft<S, Hidden = never> = {

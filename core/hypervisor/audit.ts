@@ -4,7 +4,7 @@ import type { Doorbell } from './doorbell.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
-import { control, header, life, PAGE_WORDS, slotPage } from './layout.js';
+import { control, life, PAGE_WORDS, slotPage } from './layout.js';
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
@@ -65,7 +65,6 @@ export class Audit {
   recover(caller: Domid, dead: Domid): readonly string[] {
     const mended: string[] = [];
     if (this.#lock.takeOver(dead, caller)) mended.push(`domain ${dead} held the lock`);
-    this.#words[header.frameHint] = 0;
     for (const slot of this.#domains.slots()) {
       if (this.#isUnborn(slot)) {
         mended.push(`domain ${this.#domains.domid(slot)} was not built to the end`);
@@ -116,7 +115,6 @@ export class Audit {
     for (const slot of slots) this.#pins.reset(slot);
     this.#frames.resetMappings();
     for (const slot of slots) {
-      this.#maptrack.relink(slot);
       for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
         const entry = this.#maptrack.find(slot, handle);
         if (entry === 0) continue;

@@ -1,5 +1,5 @@
 import { errno } from '../abi/errno.js';
-import { DOMID_FIRST_RESERVED, type Domid } from '../abi/units.js';
+import type { Domid } from '../abi/units.js';
 import type { Frames } from './frames.js';
 import { type GrantEntries, RESERVED_REFS } from './grant-entries.js';
 import {
@@ -14,7 +14,7 @@ import {
   slotPage,
 } from './layout.js';
 import type { Lock } from './lock.js';
-import type { MachineMemory } from './memory.js';
+import { type MachineMemory, namesDomain } from './memory.js';
 import type { Ports } from './ports.js';
 
 /** The machine itself as a caller, outside of all domains (xen.h `DOMID_XEN`). */
@@ -110,9 +110,9 @@ export class Domains {
     return now === life.alive ? 'alive' : now === life.dying ? 'dying' : now === life.zombie ? 'zombie' : 'none';
   }
 
-  /** A number that no other domain has or had, of the domain that now has this domid; 0 where there is none. */
+  /** A number that no other domain has or had, of the domain that now lives under this domid; 0 where none does. */
   incarnation(domid: Domid): number {
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     return slot < 0 ? 0 : (this.#words[this.#memory.control(slot) + control.incarnation] as number);
   }
 
@@ -123,7 +123,7 @@ export class Domains {
 
   isPrivileged(domid: Domid): boolean {
     if (domid === DOMID_XEN) return true;
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     return (
       slot >= 0 && ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.privileged) !== 0
     );
@@ -165,7 +165,7 @@ export class Domains {
 
   #reserve(caller: Domid, domid: Domid): number {
     if (!this.isPrivileged(caller)) return -errno.EPERM;
-    if (domid >>> 0 >= DOMID_FIRST_RESERVED) return -errno.EINVAL;
+    if (!namesDomain(domid)) return -errno.EINVAL;
     if (this.#memory.slotOf(domid) >= 0) return -errno.EEXIST;
     const words = this.#words;
     for (let slot = 0; slot < this.#memory.slots; slot++) {

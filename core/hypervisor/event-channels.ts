@@ -68,15 +68,17 @@ export class EventChannelOps {
   bindInterdomain(caller: Domid, remote: Domid, remotePort: Port): Port | number {
     this.#lock.acquire(caller);
     const result = this.#bindInterdomain(caller, remote === DOMID_SELF ? caller : remote, remotePort);
+    // Looked up under the lock: outside of it, the caller may be destroyed at any moment.
+    const slot = this.#memory.slotOf(caller);
     this.#lock.release();
-    if (result > 0) this.raise(this.#memory.slotOf(caller), result);
+    if (result > 0) this.raise(slot, result);
     return result;
   }
 
   /** Frees a port; an interdomain peer waits for this domain again and is not told. -EINVAL (EVTCHNOP_close). */
   close(caller: Domid, port: Port): number {
     this.#lock.acquire(caller);
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const result = slot < 0 ? -errno.ESRCH : this.closeIn(slot, port);
     this.#lock.release();
     return result;
@@ -84,7 +86,7 @@ export class EventChannelOps {
 
   /** Raises the event at the other end; lost while that is unbound. -EINVAL for a port that cannot send (EVTCHNOP_send). */
   send(caller: Domid, port: Port): number {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     if (slot < 0) return -errno.ESRCH;
     const word = this.#ports.get(slot, port);
     switch (stateOf(word)) {
@@ -103,7 +105,7 @@ export class EventChannelOps {
 
   /** What a port is; -ESRCH, -EINVAL out of range, -EPERM another's without privilege (EVTCHNOP_status). */
   status(caller: Domid, dom: Domid, port: Port): PortStatus | number {
-    const own = this.#memory.slotOf(caller);
+    const own = this.#memory.callerOf(caller);
     const slot = dom === DOMID_SELF ? own : this.#memory.slotOf(dom);
     if (slot < 0 || own < 0) return -errno.ESRCH;
     if (port >>> 0 >= this.#ports.valid(slot)) return -errno.EINVAL;
@@ -131,7 +133,7 @@ export class EventChannelOps {
    * (EVTCHNOP_unmask).
    */
   unmask(caller: Domid, port: Port): number {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     if (slot < 0) return -errno.ESRCH;
     if (port >>> 0 >= this.#ports.valid(slot)) return -errno.EINVAL;
     const page = this.#sharedInfo.at(slot);
@@ -144,18 +146,21 @@ export class EventChannelOps {
 
   /** Sets MASK, as a guest does without a call: an event then only sets PENDING. */
   mask(caller: Domid, port: Port): void {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     if (slot < 0 || port >>> 0 >= this.#ports.valid(slot)) return;
     this.#sharedInfo.setMask(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot), port);
   }
 
   /** Sets MASK on every port that the ABI has, as Linux does at boot. */
   maskAll(caller: Domid): void {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     if (slot >= 0) this.#sharedInfo.maskAll(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot));
   }
 
-  /** Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. */
+  /**
+   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear.
+   * It takes no lock, so one that races with the port's close may be found by the port's next user: as a spurious event.
+   */
   raise(slot: number, port: number): void {
     const page = this.#sharedInfo.at(slot);
     if (this.#sharedInfo.setPending(page, port)) return;
@@ -169,18 +174,14 @@ export class EventChannelOps {
     const state = stateOf(word);
     if (state === portState.free || state === portState.reserved) return -errno.EINVAL;
     if (state === portState.interdomain) {
-      const peer = peerSlotOf(word);
-      const peerPort = peerPortOf(word);
-      if (this.#ports.get(peer, peerPort) === interdomainPort(slot, port)) {
-        this.#ports.set(peer, peerPort, unboundPort(this.#domid(slot)));
-      }
+      this.#ports.set(peerSlotOf(word), peerPortOf(word), unboundPort(this.#domid(slot)));
     }
     this.#ports.free(slot, port);
     return 0;
   }
 
   #allocUnbound(caller: Domid, dom: Domid, remote: Domid): number {
-    const own = this.#memory.slotOf(caller);
+    const own = this.#memory.callerOf(caller);
     const slot = this.#memory.slotOf(dom);
     if (slot < 0 || own < 0) return -errno.ESRCH;
     const port = this.#ports.lowestFree(slot);
@@ -191,7 +192,7 @@ export class EventChannelOps {
   }
 
   #bindInterdomain(caller: Domid, remote: Domid, remotePort: Port): number {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const peer = this.#memory.slotOf(remote);
     if (slot < 0 || peer < 0) return -errno.ESRCH;
     const port = this.#ports.lowestFree(slot);

@@ -75,7 +75,7 @@ export class GrantCopy {
     const toGref = (flags & gntcopy.destGref) !== 0;
     // Held while the bytes move: else a pin of a caller that dies here could not be told from a live one.
     this.#lock.acquire(caller);
-    const sourceSlot = this.#end(caller, sourceDom, fromGref);
+    const sourceSlot = this.#memory.callerOf(caller) < 0 ? gntst.bad_domain : this.#end(caller, sourceDom, fromGref);
     const destSlot = sourceSlot < 0 ? sourceSlot : this.#end(caller, destDom, toGref);
     let status = destSlot < 0 ? destSlot : gntst.okay;
     if (status === gntst.okay) {
@@ -83,7 +83,8 @@ export class GrantCopy {
       const to = from < 0 ? from : this.#claim(caller, destSlot, dest, toGref, false);
       if (to < 0) status = to;
       else if (leavesPage(sourceOffset, len) || leavesPage(destOffset, len)) status = gntst.bad_copy_arg;
-      else this.#memory.code.copy(to * PAGE_SIZE + destOffset, from * PAGE_SIZE + sourceOffset, len);
+      else
+        this.#memory.code.copy(to * PAGE_SIZE + (destOffset >>> 0), from * PAGE_SIZE + (sourceOffset >>> 0), len >>> 0);
       if (from > 0 && fromGref) this.#pins.unpin(sourceSlot, source, pinOf.hostRead);
       if (to > 0 && toGref) this.#pins.unpin(destSlot, dest, pinOf.hostWrite);
     }

@@ -113,7 +113,7 @@ export class GrantEntries {
 
   /** The lowest free reference, the table growing by a frame when none is left; -ENOSPC at its limit, -ENOMEM, -ESRCH. */
   allocRef(domid: Domid): GrantRef | number {
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     if (slot < 0) return -errno.ESRCH;
     const words = this.#words;
     const at = this.#memory.control(slot);
@@ -172,11 +172,13 @@ export class GrantEntries {
     return (Atomics.load(this.#words, this.#own(domid, ref)) & IN_USE) !== 0;
   }
 
-  /** Voids every grant of a slot; only the in-use bits of mapped ones stay. The lock is held. */
+  /** Voids every grant of a slot, and its references; only the in-use bits of mapped ones stay. The lock is held. */
   voidAll(slot: number): void {
+    const map = this.#memory.control(slot) + slotPage.refMap;
     for (let ref = 0; ref < this.count(slot); ref++) {
       const entry = this.entry(slot, ref);
       if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE);
+      if (this.#words[map + (ref >>> 5)] !== 0) this.#words[map + (ref >>> 5)] = 0;
     }
   }
 
@@ -195,7 +197,7 @@ export class GrantEntries {
   }
 
   #target(caller: Domid, dom: Domid): number {
-    const own = this.#memory.slotOf(caller);
+    const own = this.#memory.callerOf(caller);
     const slot = dom === DOMID_SELF ? own : this.#memory.slotOf(dom);
     if (slot < 0 || own < 0) return gntst.bad_domain;
     const flags = this.#words[this.#memory.control(own) + control.flags] as number;

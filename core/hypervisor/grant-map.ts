@@ -104,7 +104,7 @@ export class GrantMap {
    */
   unmap(caller: Domid, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
     this.#lock.acquire(caller);
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const status = slot < 0 ? gntst.bad_handle : this.#unmap(slot, handle, hostAddr, devBusAddr);
     this.#lock.release();
     return status;
@@ -135,7 +135,7 @@ export class GrantMap {
   }
 
   #map(caller: Domid, dom: Domid, ref: GrantRef, flags: number): number {
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const granter = this.#memory.slotOf(dom);
     if (slot < 0 || granter < 0) return gntst.bad_domain;
     if (!this.#maptrack.reserve(slot)) return gntst.no_space;

@@ -34,12 +34,16 @@ export class Lock {
     return owner === 0 ? undefined : ((owner - 1) as Domid);
   }
 
-  /** Takes the lock for `heir`, out of the hands of `dead` if it has it; says whether it had. */
+  /**
+   * Takes the lock for `heir`, out of the hands of `dead` if it has it; says whether it had. Its release wakes one who waits even
+   * where the word tells of none: the dead may have let go and not have woken them, or have been the one who was woken.
+   */
   takeOver(dead: Domid, heir: Domid): boolean {
     for (;;) {
       const seen = Atomics.load(this.#words, header.lock);
       if ((seen & OWNER) !== dead + 1) {
         this.acquire(heir);
+        Atomics.or(this.#words, header.lock, WAITERS);
         return false;
       }
       if (Atomics.compareExchange(this.#words, header.lock, seen, (heir + 1) | WAITERS) === seen) return true;

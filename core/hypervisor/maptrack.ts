@@ -79,20 +79,6 @@ export class Maptrack {
     words[free] = handle + 1;
   }
 
-  /** Makes the list of free handles anew. */
-  relink(slot: number): void {
-    const words = this.#words;
-    const at = this.#memory.control(slot);
-    let free = 0;
-    for (let handle = (words[at + control.freshHandle] as number) - 1; handle >= 0; handle--) {
-      const entry = quadAt(words, at + slotPage.maptrackFrameList, handle);
-      if (words[entry] !== 0) continue;
-      words[entry + mapping.next] = free;
-      free = handle + 1;
-    }
-    words[at + control.freeHandle] = free;
-  }
-
   #grow(slot: number): boolean {
     const words = this.#words;
     const at = this.#memory.control(slot);

@@ -1,6 +1,6 @@
 import { DOMID_FIRST_RESERVED, PAGE_SIZE } from '../abi/units.js';
 import { type CopyCode, copyCode } from './copy.js';
-import { header, MAGIC, MAX_SLOTS, PAGE_WORDS, SLOT_PAGES } from './layout.js';
+import { control, header, life, MAGIC, MAX_SLOTS, PAGE_WORDS, SLOT_PAGES } from './layout.js';
 import { Memory, type SharedMemory } from './web-assembly.js';
 
 /** How large a machine is. */
@@ -10,6 +10,9 @@ export interface MachineSize {
   /** Domains that can exist at once, 1 … 256. Default 64. */
   readonly domains?: number;
 }
+
+/** Whether a number can name a domain: a domid indexes a table, and the compiler lets any number pass for one. */
+export const namesDomain = (domid: number): boolean => domid >>> 0 === domid && domid < DOMID_FIRST_RESERVED;
 
 /** What a thread needs to reach the machine's memory; made once per thread. */
 export class MachineMemory {
@@ -66,9 +69,15 @@ export class MachineMemory {
     return machine;
   }
 
-  /** The slot of a domain that exists, dying ones included, or -1. */
+  /** The slot of a domain that exists, dying ones included, or -1; also for a number that names no domain, NaN and 0.5 included. */
   slotOf(domid: number): number {
-    return domid >>> 0 < DOMID_FIRST_RESERVED ? (this.words[this.domids + domid] as number) - 1 : -1;
+    return namesDomain(domid) ? (this.words[this.domids + domid] as number) - 1 : -1;
+  }
+
+  /** The slot of a domain that can make calls, or -1: one that was destroyed makes none, even while it is a zombie. */
+  callerOf(domid: number): number {
+    const slot = this.slotOf(domid);
+    return slot >= 0 && this.words[this.control(slot) + control.life] === life.alive ? slot : -1;
   }
 
   /** The first word of a slot's control page. */

@@ -49,7 +49,7 @@ export class Pages {
   /** Takes pages away from their domain; one that others map is free when the last of them lets go. -ESRCH, -EINVAL not its pages. */
   release(caller: Domid, first: number, count: number): number {
     this.#lock.acquire(caller);
-    const slot = this.#memory.slotOf(caller);
+    const slot = this.#memory.callerOf(caller);
     const result = slot < 0 ? -errno.ESRCH : this.#release(slot, caller, first, count);
     this.#lock.release();
     return result;

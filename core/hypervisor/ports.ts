@@ -23,7 +23,7 @@ export const peerSlotOf = (port: number): number => (port >>> ARGUMENT) & PEER_S
 export const peerPortOf = (port: number): number => port >>> PEER_PORT;
 
 /** The word of a port that waits for `remote`. */
-export const unboundPort = (remote: number): number => portState.unbound | (remote << ARGUMENT);
+export const unboundPort = (remote: number): number => portState.unbound | ((remote & 0xffff) << ARGUMENT);
 /** The word of a port whose other end is `port` of the domain in `slot`. */
 export const interdomainPort = (slot: number, port: number): number =>
   portState.interdomain | (slot << ARGUMENT) | (port << PEER_PORT);

@@ -28,7 +28,7 @@ export class Upcalls {
    * event raised by a handler waits for the next upcall. Returns how many were delivered.
    */
   scan(domid: Domid, deliver: Deliver, limit: number = Number.POSITIVE_INFINITY): number {
-    const slot = this.#memory.slotOf(domid);
+    const slot = this.#memory.callerOf(domid);
     if (slot < 0) return 0;
     const info = this.#sharedInfo;
     const page = info.at(slot);

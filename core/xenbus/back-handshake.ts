@@ -134,7 +134,7 @@ export class BackHandshake extends Handshake<BackStep> {
     if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
     const offerKeys = keys.backend?.InitWait ?? {};
     const values = { ...said.value, ...this.#overrides };
-    life.own = withDefaults(offerKeys, values);
+    Object.assign(life.own, withDefaults(offerKeys, values));
     // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
     const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
     await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
@@ -185,13 +185,11 @@ export class BackHandshake extends Handshake<BackStep> {
       drain: (handler) => responses.drain(handler),
       grants,
       toolstack: life.toolstack,
-      get own() {
-        return life.own;
-      },
+      own: life.own,
       peer,
       publish: (changed) => {
         showSome(device.path, keys, changed);
-        life.own = { ...life.own, ...changed };
+        Object.assign(life.own, changed);
         life.unpublished = true;
         this.wake();
       },
@@ -221,7 +219,7 @@ export class BackHandshake extends Handshake<BackStep> {
   /** The texts of the keys of Connected, as they are to be written now. */
   #published(life: BackLife): ReadonlyMap<string, string> {
     const keys = this.#protocol.keys.backend?.Connected ?? {};
-    life.own = withDefaults(keys, life.own);
+    Object.assign(life.own, withDefaults(keys, life.own));
     life.unpublished = false;
     const values = Object.entries(life.own).filter(([name]) => Object.hasOwn(keys, name));
     return showKeys(this.device.path, keys, Object.fromEntries(values));

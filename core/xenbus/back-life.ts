@@ -34,8 +34,8 @@ export interface MappedRing {
 /** What a backend holds of one life of its device, from its offer until the frontend is Closed. */
 export class BackLife {
   readonly toolstack: AnyValues;
-  /** Offered and published values. */
-  own: AnyValues = {};
+  /** Offered and published values; the same object for as long as the life lasts. */
+  readonly own: Record<string, unknown> = {};
   /** The driver's. */
   readonly subscription = new Subscription();
   /** What the driver made of the link; undone when Connected is left. */

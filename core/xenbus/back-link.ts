@@ -24,13 +24,14 @@ export interface BackLink<P extends AnyProtocol> extends BackOffer<P> {
     handler: Drain<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>,
   ) => Slots<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
   readonly grants: BackGrants;
-  /** What this end wrote. */
+  /** What this end wrote, with what was published since. */
   readonly own: BackendValues<P>;
   /** What the frontend wrote. */
   readonly peer: FrontendValues<P>;
   /**
    * Sets keys of Connected. Before `connect` returns they go with the state, in one transaction; later they are written at once,
    * and Connected again, which tells the frontend to read them (blkif.h: a change of capacity).
+   * @throws RangeError for a value that is none of its key's; TypeError for a key that Connected does not have
    */
   readonly publish: (values: Partial<PublishValues<P>>) => void;
 }

@@ -2,20 +2,17 @@ import type { Observable, Subscription } from 'rxjs';
 import type { DeviceInfo } from './device-info.js';
 import type { FrontGrants } from './peer-grants.js';
 import type { AnyProtocol, BackendValues, FrontendValues, IdOf, OfferValues, ToolstackValues } from './protocol.js';
-import type { Requests } from './requests.js';
+import type { RequestRing } from './requests.js';
 
 /** What a connected frontend is handed. */
 export interface FrontLink<P extends AnyProtocol> {
   readonly protocol: P;
   /** Sends requests; those outstanding when the link ends reject with Disconnected or PeerFault. */
-  readonly ring: Pick<
-    Requests<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>,
-    'submit' | 'push' | 'request' | 'space' | 'outstanding' | 'free' | 'entries'
-  >;
+  readonly ring: RequestRing<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
   readonly grants: FrontGrants;
-  /** What the backend wrote. */
+  /** What the backend wrote, always as it is now. */
   readonly peer: BackendValues<P>;
-  /** The same, and anew whenever the backend announces a change by writing Connected again. */
+  /** The same at each moment: now, and whenever the backend announces a change by writing Connected again; completes with the link. */
   readonly peer$: Observable<BackendValues<P>>;
   /** What this end wrote. */
   readonly own: FrontendValues<P>;
@@ -24,11 +21,6 @@ export interface FrontLink<P extends AnyProtocol> {
   readonly device: DeviceInfo;
   /** Ends with the link, before its ring and grants do. */
   readonly subscription: Subscription;
-  /**
-   * Ends when the backend has let go: what was shared with it for longer than one request is taken back here, and not before, since
-   * until then the backend may still be at requests that it has taken (XSA-396).
-   */
-  readonly released: Subscription;
   /** Closes the device for good: resolves when the backend has let go and all is given back. */
   readonly close: () => Promise<void>;
 }

@@ -14,8 +14,9 @@ export interface Key<T> {
 /** A set of keys by name, as on the wire. */
 export type Keys = { readonly [name: string]: Key<unknown> };
 
+// With `& {}` the compiler shows the keys themselves, in editors and errors, in place of the type's name and arguments.
 /** The values of a set of keys, by the same names. */
-export type KeyValues<K> = { readonly [N in keyof K]: K[N] extends Key<infer T> ? T : never };
+export type KeyValues<K> = { readonly [N in keyof K]: K[N] extends Key<infer T> ? T : never } & {};
 
 const make = <T>(
   fallback: T | undefined,

@@ -71,7 +71,9 @@ export type OfferValues<P extends AnyProtocol> = KeyValues<Table<P['keys'], 'bac
 /** The values that a backend publishes as it connects, and again when they change. */
 export type PublishValues<P extends AnyProtocol> = KeyValues<Table<P['keys'], 'backend', 'Connected'>>;
 /** All values that a backend writes. */
-export type BackendValues<P extends AnyProtocol> = OfferValues<P> & PublishValues<P>;
+export type BackendValues<P extends AnyProtocol> = KeyValues<
+  Table<P['keys'], 'backend', 'InitWait'> & Table<P['keys'], 'backend', 'Connected'>
+>;
 /** All values that a frontend writes. */
 export type FrontendValues<P extends AnyProtocol> = KeyValues<Table<P['keys'], 'frontend', 'Initialised'>>;
 /** The values that the toolstack wrote into the directory of one end. */

@@ -10,6 +10,37 @@ export type Done<R extends Struct, Id> = (response: View<R, Id>, id: number) => 
 /** Hears that request `id` will never be answered. */
 export type Lost = (error: Error, id: number) => void;
 
+/** What a connected frontend sends its requests by; a link calls it `ring`. */
+export interface RequestRing<Q extends Struct, R extends Struct, Id> {
+  /** Slots of the ring. */
+  readonly entries: number;
+  /** Slots that `submit` can take now. */
+  readonly free: number;
+  /** Requests that were sent and not answered. */
+  readonly outstanding: number;
+  /**
+   * Puts one request on the ring, for the backend to see after `push`; false when the ring is full or others wait for it. What `fill`
+   * throws is thrown on, and takes no slot. `lost` is called instead of `done` when the link ends first.
+   * @throws Disconnected, or what ended the link, after its end
+   */
+  submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean;
+  /** Publishes what was submitted, and notifies the backend if it asked for that. */
+  push(): void;
+  /**
+   * Sends one request, as soon as all that asked earlier have a slot, and resolves to what `done` makes of its response. `fill` may
+   * write member by member: the request is drafted privately. What either throws rejects the promise; a PeerFault that `done` throws
+   * ends the link too.
+   * @throws Disconnected, or what ended the link, when that comes before the response
+   */
+  request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T>;
+  /**
+   * Calls `room` once, as soon as there is a free slot and all that asked earlier had their turn; now, if that is so now. It is for
+   * senders of more than the ring holds: submit until it says false, ask for space, go on. After the link's end, and when that comes
+   * first, `room` is never called.
+   */
+  space(room: () => void): void;
+}
+
 /** What a frontend's requests are sent with. */
 export interface RequestsOptions {
   /** Raises the event at the backend. */
@@ -40,8 +71,7 @@ interface Waiting {
  * A frontend's requests on one ring: each gets an id and a slot, and its response is handed to whoever sent it. Nothing is allocated
  * for `submit`; `request` makes a promise.
  */
-export class Requests<Q extends Struct, R extends Struct, Id extends string = never> {
-  /** Slots of the ring. */
+export class Requests<Q extends Struct, R extends Struct, Id extends string = never> implements RequestRing<Q, R, Id> {
   declare readonly entries: number;
   // What is read for each request is declared, not made here: see FrontRing.
   declare private readonly ring: FrontRing<Q, R, Id>;
@@ -97,21 +127,14 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.last = call;
   }
 
-  /** Slots that `submit` can take now. */
   get free(): number {
     return this.#held ? 0 : this.ring.free;
   }
 
-  /** Requests that were sent and not answered. */
   get outstanding(): number {
     return this.ring.outstanding;
   }
 
-  /**
-   * Puts one request on the ring, for the backend to see after {@link push}; false when the ring is full or others wait for it. What
-   * `fill` throws is thrown on, and takes no slot. `lost` is called instead of `done` when the link ends first.
-   * @throws Disconnected, or what the link was closed with, after {@link close}
-   */
   submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean {
     const call = this.spare;
     if (call === undefined || this.#held === true) return this.#full();
@@ -126,27 +149,16 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     return true;
   }
 
-  /** Publishes what was submitted, and notifies the backend if it asked for that; after {@link close}, nothing. */
   push(): void {
     if (this.closed === undefined && this.ring.push()) this.notify();
   }
 
-  /**
-   * Sends one request, as soon as all that asked earlier have a slot, and resolves to what `done` makes of its response. `fill` may
-   * write member by member: the request is drafted privately.
-   * @throws Disconnected, or what the link was closed with, when that comes before the response
-   */
   request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T> {
     return new Promise((resolve, reject) => {
       this.#enqueue({ room: () => this.#start(fill, (response) => resolve(done(response)), reject), lost: reject });
     });
   }
 
-  /**
-   * Calls `room` once, as soon as there is a free slot and all that asked earlier had their turn; now, if that is so now. It is for
-   * senders of more than the ring holds: submit until it says false, ask for space, go on. After {@link close}, and when that comes
-   * first, `room` is never called.
-   */
   space(room: () => void): void {
     if (this.closed === undefined) this.#enqueue({ room, lost: undefined });
   }

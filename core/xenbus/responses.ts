@@ -123,14 +123,17 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
 
   /** Publishes the answers put in, and notifies the frontend if it asked for that. */
   push(): void {
-    if (this.#closed) return;
-    if (this.#ring.push()) this.#notify();
+    if (!this.#closed && this.#ring.push()) this.#notify();
     if (this.#whenIdle.length > 0) this.#tellIdle();
   }
 
-  /** Takes no more requests. Answers that come later are dropped, but still counted as {@link pending} until then. */
+  /**
+   * Takes no more requests; a handler that ends its own link is still given those of the batch that it serves. Answers that come later
+   * are dropped, but still counted as {@link pending} until then.
+   */
   close(): void {
     this.#closed = true;
+    this.#slots?.slots.end();
     this.#tellIdle();
   }
 

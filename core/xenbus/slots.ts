@@ -64,6 +64,11 @@ export class RingSlots<Q extends Struct, R extends Struct, Id extends string> im
     return left;
   }
 
+  /** Leaves nothing more of the batch to take. */
+  end(): void {
+    this.#left = 0;
+  }
+
   #run(handler: Drain<Q, R, Id>): boolean {
     let failed = false;
     try {
@@ -135,9 +140,9 @@ export class RingSlots<Q extends Struct, R extends Struct, Id extends string> im
   /** Puts in the answer that was begun, and refuses the request that was taken and left without one. */
   #settle(): void {
     this.#put();
-    if (this.#taken !== undefined) {
-      this.#failed(new Error('a handler took a request and neither answered nor kept it'));
-    }
+    if (this.#taken === undefined) return;
+    if (this.#owner.closed) this.#taken = undefined;
+    else this.#failed(new Error('a handler took a request and neither answered nor kept it'));
   }
 
   #failed(error: unknown): void {

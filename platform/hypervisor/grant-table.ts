@@ -90,11 +90,13 @@ export class HypervisorGrantTable extends GrantTable {
     const destSize = dest.count * PAGE_SIZE;
     return (fromOffset, toOffset, length) => {
       const bytes = length >>> 0;
-      if ((fromOffset >>> 0) + bytes > sourceSize || (toOffset >>> 0) + bytes > destSize) {
+      const fromByte = fromOffset >>> 0;
+      const toByte = toOffset >>> 0;
+      if (fromByte + bytes > sourceSize || toByte + bytes > destSize) {
         throw new RangeError(`${length} bytes from ${fromOffset} to ${toOffset} leave a page`);
       }
       if (source.isGone || dest.isGone) throw new TypeError('a page of this copier has been disposed');
-      code.copy(destAddress + toOffset, sourceAddress + fromOffset, bytes);
+      code.copy(destAddress + toByte, sourceAddress + fromByte, bytes);
     };
   }
 

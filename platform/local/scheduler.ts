@@ -126,6 +126,8 @@ export class Scheduler {
     const ready = this.#runnables.filter((runnable) => runnable.ready());
     const pick = ready[ready.length > 1 ? this.#random.below(ready.length) : 0];
     if (pick === undefined) {
+      // Timers of this very moment come before anybody hears that there is nothing to do.
+      if (this.#guard('clock', () => this.clock.fireDue())) return true;
       const resolve = this.#idle.shift();
       if (resolve !== undefined) {
         resolve();

@@ -16,7 +16,7 @@ interface Block {
 const blocks: readonly Block[] = [...page.matchAll(/^```(\w*) ?(.*)\n([\s\S]*?)^```$/gm)].map(
   ([, language = '', name = '', text = '']) => ({ language, name, text }),
 );
-const sources = blocks.filter(({ language }) => language === 'ts');
+const files = blocks.filter(({ language }) => language !== 'text');
 
 const run = (cwd: string, program: string, ...args: readonly string[]): string => {
   try {
@@ -34,22 +34,14 @@ describe('docs/first-driver.md', () => {
     this.timeout(60_000);
     // Below the package, so that 'splitring' is the package itself, as it is for a user who has installed it.
     folder = mkdtempSync(join(root, 'dist/first-driver-'));
-    for (const { name, text } of sources) writeFileSync(join(folder, name), text);
-    writeFileSync(
-      join(folder, 'tsconfig.json'),
-      JSON.stringify({
-        extends: join(root, 'tsconfig.json'),
-        compilerOptions: { rootDir: '.', outDir: 'built', declaration: false, sourceMap: false },
-        include: ['*.ts'],
-        exclude: [],
-      }),
-    );
+    for (const { name, text } of files) writeFileSync(join(folder, name), text);
   });
 
   after(() => rmSync(folder, { recursive: true, force: true }));
 
   it('names the file of every block of code', () => {
     expect(blocks.map(({ language, name }) => `${language} ${name}`)).to.deep.equal([
+      'json tsconfig.json',
       'ts protocol.ts',
       'ts entropy.ts',
       'ts backend.ts',
@@ -60,8 +52,8 @@ describe('docs/first-driver.md', () => {
     ]);
   });
 
-  for (const { name, text } of sources) {
-    if (name === 'watch.ts' || name === 'rng.spec.ts') continue;
+  for (const { language, name, text } of files) {
+    if (language !== 'ts' || name === 'watch.ts' || name === 'rng.spec.ts') continue;
     it(`shows examples/rng/${name} as it is`, () => {
       expect(text).to.equal(readFileSync(join(root, 'examples/rng', name), 'utf8'));
     });

@@ -312,7 +312,7 @@ describe('restorePart', () => {
     expect(statSync(path).blocks).to.equal(blocks);
   });
 
-  it('names the image that it cannot put right, and why', function () {
+  it('names the image that it cannot put right, and why (needs /dev/full)', function () {
     if (!existsSync('/dev/full')) this.skip();
     const part = { offset: 0, length: 512 };
     expect(() => restorePart('/dev/full', part, new Uint8Array(512).fill(1))).to.throw(

@@ -10,6 +10,7 @@ import {
   type SharedPage,
   XenStore,
 } from '../../core/index.js';
+import { readIfAllowed } from '../../core/xenbus/state-nodes.js';
 import { type XenbusState, xenbusState } from '../../core/xenbus/states.js';
 import type { XenbusRig } from './xenbus-rig.js';
 
@@ -55,7 +56,7 @@ class Persona {
     const texts = states.map((state) => String(xenbusState[state]));
     await firstValueFrom(
       this.store.watch$(`${this.otherPath}/state`).pipe(
-        switchMap(() => this.store.read(`${this.otherPath}/state`)),
+        switchMap(() => readIfAllowed(this.store, `${this.otherPath}/state`)),
         filter((text) => texts.includes(text ?? '0')),
       ),
     );

@@ -259,4 +259,29 @@ describe('transactions (tools/xenstored/transaction.c)', () => {
     expect(dom0.end(tx)).to.equal('ENOMEM');
     expect(dom0.do('READ', '/t/of-one')).to.equal('ENOENT');
   });
+
+  it('give the next domain of a recycled domid nothing that they gave to the last (XSA-322)', () => {
+    const owning = dom0.start();
+    dom0.doIn(owning, 'WRITE', '/t/of-one', '');
+    dom0.doIn(owning, 'SET_PERMS', '/t/of-one', 'n1');
+    const sharing = dom0.start();
+    dom0.doIn(sharing, 'SET_PERMS', '/t/b', 'n0', 'r1');
+    machine.states.delete(1);
+    machine.server.checkDomains();
+    const next = machine.raw(1);
+    expect(dom0.end(owning)).to.equal('ENOMEM');
+    expect(dom0.end(sharing)).to.equal('OK');
+    expect(next.do('READ', '/t/of-one')).to.equal('EACCES');
+    expect(next.do('READ', '/t/b')).to.equal('EACCES');
+    expect(dom0.do('SET_PERMS', '/t/b', 'n0', 'r1')).to.equal('OK');
+    expect(next.do('READ', '/t/b')).to.equal('1');
+  });
+
+  it('may change a node of a domain whose death the store has not been told of', () => {
+    const tx = dom0.start();
+    dom0.doIn(tx, 'WRITE', '/local/domain/1', 'changed');
+    machine.states.delete(1);
+    expect(dom0.end(tx)).to.equal('OK');
+    expect(dom0.do('READ', '/local/domain/1')).to.equal('changed');
+  });
 });

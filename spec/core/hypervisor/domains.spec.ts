@@ -1,9 +1,24 @@
 import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
-import { DOMID_SELF, type Domid } from '../../../core/abi/units.js';
+import { gntst } from '../../../core/abi/gntst.js';
+import { DOMID_SELF, type Domid, type GrantRef, type Port } from '../../../core/abi/units.js';
 import { DOMID_XEN } from '../../../core/hypervisor/domains.js';
+import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { addDomain, dom0, dom1, dom3, machine, nobody } from './machine.js';
+
+/** What the compiler lets pass for a domid and no table of domids has. */
+const numbersOfNoDomain: readonly number[] = [
+  -1,
+  0.5,
+  1.5,
+  NaN,
+  Infinity,
+  -Infinity,
+  2 ** 32 + 1,
+  1 - 2 ** 32,
+  2 ** 80,
+];
 
 describe('domains', () => {
   let hypervisor: Hypervisor;
@@ -23,9 +38,28 @@ describe('domains', () => {
   it('have any domid to 0x7FEF that is not taken', () => {
     expect(create(dom0, 0x7fef)).to.equal(0);
     expect(create(dom0, 0x7fef)).to.equal(-errno.EEXIST);
-    for (const bad of [0x7ff0, DOMID_SELF, 0xffff, -1]) expect(create(dom0, bad), `${bad}`).to.equal(-errno.EINVAL);
+    for (const bad of [0x7ff0, DOMID_SELF, 0xffff, ...numbersOfNoDomain]) {
+      expect(create(dom0, bad), `${bad}`).to.equal(-errno.EINVAL);
+    }
+    expect(create(dom0, 5)).to.equal(0);
     expect(hypervisor.domains.lifeOf(0x7fef as Domid)).to.equal('alive');
     expect(hypervisor.domains.lifeOf(0x7fee as Domid)).to.equal('none');
+  });
+
+  it('are looked for in no other word than their own, whatever the number', () => {
+    const { eventChannels, grantEntries, grantMap } = hypervisor;
+    const before = hypervisor.memory.words.slice();
+    for (const bad of numbersOfNoDomain as readonly Domid[]) {
+      expect(hypervisor.destroyDomain(dom0, bad), `destroy ${bad}`).to.equal(-errno.ESRCH);
+      expect(eventChannels.allocUnbound(dom0, bad, dom1), `alloc_unbound ${bad}`).to.equal(-errno.ESRCH);
+      expect(eventChannels.bindInterdomain(dom1, bad, 1 as Port), `bind_interdomain ${bad}`).to.equal(-errno.ESRCH);
+      expect(eventChannels.status(dom0, bad, 1 as Port), `status ${bad}`).to.equal(-errno.ESRCH);
+      expect(grantEntries.setupTable(dom0, bad, 2), `setup_table ${bad}`).to.equal(gntst.bad_domain);
+      expect(grantEntries.querySize(dom0, bad).status, `query_size ${bad}`).to.equal(gntst.bad_domain);
+      expect(grantMap.map(dom1, bad, 8 as GrantRef, gntmap.hostMap), `map ${bad}`).to.equal(gntst.bad_domain);
+      expect(hypervisor.domains.lifeOf(bad), `${bad}`).to.equal('none');
+    }
+    expect(hypervisor.memory.words.every((word, i) => word === before[i])).to.equal(true);
   });
 
   it('are as many as the machine has slots for, and slots are used again', () => {

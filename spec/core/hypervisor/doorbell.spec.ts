@@ -3,6 +3,7 @@ import type { Domid, Port } from '../../../core/abi/units.js';
 import { blocked, parked } from '../../../core/hypervisor/doorbell.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { connect, deliver, dom1, dom2, machine, nobody } from './machine.js';
+import { preempt } from './preempt.js';
 
 describe('the doorbell', () => {
   let hypervisor: Hypervisor;
@@ -30,6 +31,26 @@ describe('the doorbell', () => {
     deliver(hypervisor, dom2);
     hypervisor.eventChannels.send(dom1, one);
     expect(rung).to.deep.equal([]);
+  });
+
+  it('loses no event, wherever in its last look a domain is overtaken by one', () => {
+    for (let at = 0; ; at++) {
+      ({ hypervisor, rung } = machine());
+      [one] = connect(hypervisor, dom1, dom2);
+      let rests = false;
+      const overtaken = preempt(
+        at,
+        () => hypervisor.eventChannels.send(dom1, one),
+        () => {
+          rests = hypervisor.doorbell.rest(dom2, parked);
+        },
+      );
+      if (!overtaken) {
+        expect(at).to.be.above(1);
+        break;
+      }
+      expect(rests && rung.length === 0, `asleep with an event, overtaken at moment ${at}`).to.equal(false);
+    }
   });
 
   it('lets a domain rest that has masked its upcalls', () => {

@@ -5,6 +5,7 @@ import { DOMID_XEN } from '../../../core/hypervisor/domains.js';
 import { parked } from '../../../core/hypervisor/doorbell.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { header } from '../../../core/hypervisor/layout.js';
 import {
   addDomain,
   connect,
@@ -19,6 +20,7 @@ import {
   ok,
   sharedInfoOf,
 } from './machine.js';
+import { preempt } from './preempt.js';
 
 const port = (number: number): Port => number as Port;
 
@@ -103,6 +105,33 @@ describe('event-channel operations', () => {
   });
 
   describe('bind_interdomain (evtchn_bind_interdomain)', () => {
+    it('touches nothing of the caller that is destroyed before the first event is raised', () => {
+      for (let at = 0; ; at++) {
+        ({ hypervisor, rung } = machine());
+        const theirs = ok<Port>(calls().allocUnbound(dom1, dom1, dom2));
+        // Destroying takes the lock, so it can come before the call takes it and after it lets go.
+        const destroy = (): void => {
+          if (hypervisor.memory.words[header.lock] === 0) hypervisor.destroyDomain(dom0, dom2);
+        };
+        const tables = (): readonly number[] => [
+          ...hypervisor.memory.words.slice(hypervisor.memory.domids, hypervisor.memory.firstSlot),
+        ];
+        const overtaken = preempt(at, destroy, () => calls().bindInterdomain(dom2, dom1, theirs));
+        if (!overtaken) {
+          expect(at).to.be.above(3);
+          break;
+        }
+        hypervisor.destroyDomain(dom0, dom2);
+        addDomain(hypervisor, dom2);
+        hypervisor.destroyDomain(dom0, dom2);
+        const left = tables();
+        ({ hypervisor, rung } = machine());
+        ok(calls().allocUnbound(dom1, dom1, dom2));
+        hypervisor.destroyDomain(dom0, dom2);
+        expect(left, `destroyed at moment ${at}`).to.deep.equal(tables());
+      }
+    });
+
     it('connects the two ports', () => {
       ok(calls().allocUnbound(dom1, dom1, dom2));
       ok(calls().allocUnbound(dom1, dom1, dom2));
@@ -252,6 +281,25 @@ describe('event-channel operations', () => {
   });
 
   describe('unmask (evtchn_unmask)', () => {
+    it('loses no event, wherever it is overtaken by one', () => {
+      for (let at = 0; ; at++) {
+        ({ hypervisor, rung } = machine());
+        const [one, two] = connect(hypervisor, dom1, dom2);
+        calls().mask(dom2, two);
+        const overtaken = preempt(
+          at,
+          () => ok(calls().send(dom1, one)),
+          () => calls().unmask(dom2, two),
+        );
+        if (!overtaken) {
+          expect(at).to.be.above(1);
+          break;
+        }
+        expect(hypervisor.doorbell.hasUpcall(dom2), `overtaken at moment ${at}`).to.equal(true);
+        expect(deliver(hypervisor, dom2)).to.deep.equal([two]);
+      }
+    });
+
     it('raises again what came while the port was masked', () => {
       const [one, two] = connect(hypervisor, dom1, dom2);
       calls().mask(dom2, two);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { gntst } from '../../../core/abi/gntst.js';
-import { DOMID_SELF, type Domid, type GrantRef } from '../../../core/abi/units.js';
+import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../../core/abi/units.js';
 import { type GnttabCopy, gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gtf } from '../../../core/hypervisor/grant-entries.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
@@ -45,6 +45,35 @@ describe('copying granted pages (events-grants §8.3, grant_table.c gnttab_copy)
     const other = grant(hypervisor, dom3, dom2);
     expect(hypervisor.grantCopy.copy(dom2, dom1, ref, 0, dom3, other.ref, 0, 4096, sourceGref | destGref)).to.equal(0);
     expect([...bytesOf(hypervisor, other.frame)]).to.deep.equal([...bytesOf(hypervisor, frame)]);
+  });
+
+  it('moves no byte outside of the two pages, whatever number is given for an offset or a length', () => {
+    // Xen's record of the entry keeps who copied last.
+    from(1);
+    const outside = (): readonly number[] => {
+      const bytes = hypervisor.memory.bytes.slice();
+      for (const page of [frame, own]) bytes.fill(0, page * PAGE_SIZE, (page + 1) * PAGE_SIZE);
+      return [...bytes.subarray(0, (hypervisor.memory.firstFrame + 8) * PAGE_SIZE)];
+    };
+    const before = outside();
+    for (const odd of [NaN, Infinity, -(2 ** 80), 0.5, 2 ** 32, -1, 4097]) {
+      bytesOf(hypervisor, own).fill(0xaa);
+      bytesOf(hypervisor, frame).fill(0xbb);
+      for (const copy of [from, to]) {
+        copy(odd);
+        copy(8, odd);
+        copy(8, 0, odd);
+      }
+      expect(
+        bytesOf(hypervisor, own).every((byte) => byte === 0xaa || byte === 0xbb),
+        `${odd}`,
+      ).to.equal(true);
+      expect(
+        bytesOf(hypervisor, frame).every((byte) => byte === 0xaa || byte === 0xbb),
+        `${odd}`,
+      ).to.equal(true);
+    }
+    expect(outside().findIndex((byte, i) => byte !== before[i])).to.equal(-1);
   });
 
   it('marks the entry in use only while it copies', () => {

@@ -5,6 +5,7 @@ import { gtf } from '../../../core/hypervisor/grant-entries.js';
 import { gntmap, type MapGrantRef, type UnmapGrantRef } from '../../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { addDomain, bytesOf, dom0, dom1, dom2, dom3, grant, machine, nobody, ok } from './machine.js';
+import { preempt } from './preempt.js';
 
 const { hostMap, deviceMap, readonly } = gntmap;
 
@@ -31,6 +32,29 @@ describe('mapping granted pages (events-grants §8.3)', () => {
     expect(hypervisor.grantMap.frameOf(dom2, handle)).to.equal(frame);
     bytesOf(hypervisor, frame)[5] = 77;
     expect(bytesOf(hypervisor, hypervisor.grantMap.frameOf(dom2, handle))[5]).to.equal(77);
+  });
+
+  it('never yields the frame that a reference granted before, wherever the granter is overtaken (grant_table.h)', () => {
+    for (let at = 0; ; at++) {
+      ({ hypervisor } = machine());
+      ({ ref, frame } = grant(hypervisor, dom1, dom2));
+      const next = ok(hypervisor.pages.populate(dom1, dom1, 1));
+      expect(hypervisor.grantEntries.endAccess(dom1, ref)).to.equal(true);
+      let handle = 0;
+      const overtaken = preempt(
+        at,
+        () => {
+          handle = map(dom2, dom1, ref, hostMap);
+        },
+        () => hypervisor.grantEntries.grantAccess(dom1, ref, dom2, next, false),
+      );
+      if (!overtaken) {
+        expect(at).to.be.above(1);
+        break;
+      }
+      const got = handle < 0 ? handle : hypervisor.grantMap.frameOf(dom2, handle);
+      expect(got, `overtaken at moment ${at}`).to.be.oneOf([gntst.general_error, next]);
+    }
   });
 
   describe('checks, in Xen’s order (grant_table.c map_grant_ref)', () => {

@@ -39,10 +39,26 @@ describe('the lock', () => {
   it('is taken from a dead domain, and those who wait for it go on', async () => {
     lock.acquire(dom3);
     const waiting = [contender(1), contender(2)];
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    const WAITERS = 0x10000;
+    while ((Atomics.load(memory.words, header.lock) & WAITERS) === 0)
+      await new Promise((resolve) => setTimeout(resolve, 5));
     expect(memory.words[word()]).to.equal(0);
     expect(lock.takeOver(dom3, dom0)).to.equal(true);
     expect(lock.owner).to.equal(dom0);
+    lock.release();
+    await Promise.all(waiting);
+    expect(memory.words[word()]).to.equal(2 * rounds);
+  });
+
+  it('does not leave those asleep whom a dead domain was about to wake', async () => {
+    lock.acquire(dom3);
+    const waiting = [contender(1), contender(2)];
+    const waits = (): boolean => Atomics.load(memory.words, header.lock) !== dom3 + 1;
+    do await new Promise((resolve) => setTimeout(resolve, 200));
+    while (!waits());
+    // Domain 3 lets go, and dies before Atomics.notify; or who was woken died before it took the lock.
+    Atomics.store(memory.words, header.lock, 0);
+    expect(lock.takeOver(dom3, dom0)).to.equal(false);
     lock.release();
     await Promise.all(waiting);
     expect(memory.words[word()]).to.equal(2 * rounds);

@@ -4,7 +4,8 @@ import { gntst } from '../../../core/abi/gntst.js';
 import { DOMID_SELF } from '../../../core/abi/units.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { bytesOf, dom0, dom1, dom2, grant, machine, nobody, ok } from './machine.js';
+import { expectSound } from './invariants.js';
+import { addDomain, bytesOf, dom0, dom1, dom2, dom3, grant, machine, nobody, ok } from './machine.js';
 
 describe('a domain’s pages', () => {
   let hypervisor: Hypervisor;
@@ -52,16 +53,33 @@ describe('a domain’s pages', () => {
     expect(new Set([1, 2].map(() => hypervisor.pages.populate(dom2, dom2, 1)))).to.deep.equal(new Set([a, b]));
   });
 
-  it('are found in a run that begins before the place where the search began', () => {
-    const run = ok(hypervisor.pages.populate(dom1, dom1, 3));
-    let last = run;
-    for (let frame = run; frame > 0; frame = hypervisor.pages.populate(dom1, dom1, 1)) last = frame;
-    hypervisor.pages.release(dom1, last, 1);
-    hypervisor.pages.release(dom1, run + 1, 2);
-    hypervisor.pages.release(dom1, run, 1);
-    expect(hypervisor.pages.populate(dom1, dom1, 1)).to.equal(run);
-    hypervisor.pages.release(dom1, run, 1);
-    expect(hypervisor.pages.populate(dom1, dom1, 3)).to.equal(run);
+  it('are found before the place where the search begins, too', () => {
+    const all: number[] = [];
+    for (let frame = 1; frame > 0; frame = hypervisor.pages.populate(dom1, dom1, 1)) all.push(frame);
+    const [gap, run] = [all[10], all[30]] as [number, number];
+    hypervisor.pages.release(dom1, run, 2);
+    hypervisor.pages.release(dom1, gap, 1);
+    expect(hypervisor.pages.populate(dom1, dom1, 2)).to.equal(run);
+    expect(hypervisor.pages.populate(dom1, dom1, 1)).to.equal(gap);
+  });
+
+  it('become empty tables, whatever was in them', () => {
+    let count = 0;
+    for (let frame = hypervisor.pages.populate(dom1, dom1, 1); frame > 0; count++) {
+      bytesOf(hypervisor, frame).fill(0xff);
+      frame = hypervisor.pages.populate(dom1, dom1, 1);
+    }
+    expect(count).to.be.above(100);
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(hypervisor.grantEntries.setupTable(dom2, dom2, 8)).to.equal(gntst.okay);
+    for (let port = 1; port <= 600; port++)
+      expect(hypervisor.eventChannels.allocUnbound(dom2, dom2, dom3)).to.equal(port);
+    const { ref } = grant(hypervisor, dom3, dom2);
+    expect(hypervisor.grantMap.map(dom2, dom3, ref, gntmap.hostMap)).to.equal(0);
+    addDomain(hypervisor, dom1);
+    expectSound(hypervisor, 'on used frames');
+    expect(hypervisor.ledger()).to.include({ grants: 1, grantsInUse: 1, mappings: 1 });
+    expect(hypervisor.ledger().ports.unbound).to.equal(600);
   });
 
   it('are another’s to give only with privilege', () => {

@@ -92,6 +92,27 @@ describe('the end of a domain (events-grants §8.4 rule 3)', () => {
     expect(copy(mapped.ref)).to.equal(gntst.bad_domain);
   });
 
+  it('leaves a zombie that makes no more calls', () => {
+    const kept = grant(hypervisor, dom1, dom2);
+    const theirs = grant(hypervisor, dom2, dom1);
+    ok(hypervisor.grantMap.map(dom2, dom1, kept.ref, hostMap));
+    const own = ok(hypervisor.pages.populate(dom1, dom1, 1));
+    const waiting = ok<Port>(hypervisor.eventChannels.allocUnbound(dom2, dom2, dom1));
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(hypervisor.domains.lifeOf(dom1)).to.equal('zombie');
+    expect(hypervisor.domains.incarnation(dom1)).to.equal(0);
+    const { eventChannels, grantMap, grantCopy, grantEntries, pages } = hypervisor;
+    expect(eventChannels.allocUnbound(dom1, dom1, dom2)).to.equal(-errno.ESRCH);
+    expect(eventChannels.bindInterdomain(dom1, dom2, waiting)).to.equal(-errno.ESRCH);
+    expect(grantMap.map(dom1, dom2, theirs.ref, hostMap)).to.equal(gntst.bad_domain);
+    expect(grantCopy.copy(dom1, dom2, theirs.ref, 0, dom2, theirs.ref, 0, 1, 3)).to.equal(gntst.bad_domain);
+    expect(grantEntries.setupTable(dom1, dom1, 2)).to.equal(gntst.bad_domain);
+    expect(grantEntries.allocRef(dom1)).to.equal(-errno.ESRCH);
+    expect(pages.populate(dom1, dom1, 1)).to.be.below(0);
+    expect(pages.release(dom1, own, 1)).to.equal(-errno.ESRCH);
+    expect(hypervisor.ledger(dom1)).to.include({ mappings: 0, pages: 0, refs: 0, grants: 0, heldPages: 1 });
+  });
+
   it('takes a domain that maps its own pages, and two that map each other’s', () => {
     const own = grant(hypervisor, dom1, dom1);
     ok(hypervisor.grantMap.map(dom1, dom1, own.ref, hostMap));

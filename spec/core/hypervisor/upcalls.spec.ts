@@ -3,6 +3,7 @@ import type { Domid, Port } from '../../../core/abi/units.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { control } from '../../../core/hypervisor/layout.js';
 import { addDomain, connect, deliver, dom1, dom2, machine, ok, sharedInfoOf } from './machine.js';
+import { preempt } from './preempt.js';
 
 for (const abi of ['x86_64-abi', 'x86_32-abi'] as const) {
   describe(`the guest’s scan for events (events-grants §3), ${abi}`, () => {
@@ -32,6 +33,27 @@ for (const abi of ['x86_64-abi', 'x86_32-abi'] as const) {
       hypervisor.eventChannels.mask(dom1, 65 as Port);
       expect(deliver(hypervisor, dom1)).to.deep.equal([1, 3, 31, 32, 64, 130, 299]);
       expect(deliver(hypervisor, dom1)).to.deep.equal([]);
+    });
+
+    it('loses no event, wherever it is overtaken by one', () => {
+      for (let at = 0; ; at++) {
+        ({ hypervisor } = machine({ abi }));
+        // In another word of the selector than the one that is scanned.
+        prepare(70);
+        raise(2);
+        const seen: number[] = [];
+        const overtaken = preempt(
+          at,
+          () => raise(70),
+          () => hypervisor.upcalls.scan(dom1, (port) => seen.push(port)),
+        );
+        if (!overtaken) {
+          expect(at).to.be.above(3);
+          break;
+        }
+        if (hypervisor.doorbell.hasUpcall(dom1)) seen.push(...deliver(hypervisor, dom1));
+        expect(seen, `overtaken at moment ${at}`).to.have.members([2, 70]);
+      }
     });
 
     it('clears upcall_pending first: an event that a handler raises brings the next upcall', () => {

@@ -67,7 +67,7 @@ onRawFrontends('the backend of class vbd', ({ images, calls, rig, boot, withFron
       const store = machine.dom0.get(XenStore);
       const path = `backend/vbd/${guest.domid}/51712`;
       const why = `DiskError: ${params}: there is no such file; check the path, or make an image with truncate -s 16M`;
-      expect(await store.read(`/local/domain/${backend}/error/${path}/error`)).to.equal(why);
+      expect(await store.read(`/local/domain/${backend}/error/${path}/error`)).to.equal(`5 ${why}`);
       expect(await store.read(`/local/domain/${backend}/${path}/state`)).to.equal('6');
       expect(lines).to.deep.equal([why]);
     });
@@ -101,7 +101,7 @@ onRawFrontends('the backend of class vbd', ({ images, calls, rig, boot, withFron
     await machine.idle();
     expect(await liar.store.read(`${liar.otherendPath}/state`)).to.equal('5');
     const error = `/local/domain/${backend}/error/backend/vbd/${guest.domid}/51712/error`;
-    expect(await machine.dom0.get(XenStore).read(error)).to.match(/^PeerFault: .*req_prod.* 33/);
+    expect(await machine.dom0.get(XenStore).read(error)).to.match(/^22 PeerFault: .*req_prod.* 33$/);
     expect(differing(contentOf(image), pattern(64))).to.deep.equal([]);
     expect(await honest.statuses(write(0, { gref: honest.shareMore().ref }))).to.deep.equal([okay]);
     await liar.close();

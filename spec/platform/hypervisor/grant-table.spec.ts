@@ -346,6 +346,9 @@ describe('the grant table of a domain', () => {
         expect(() => copy(from, to, length), `${length} from ${from} to ${to}`).to.throw(RangeError, 'leave a page');
       }
       copy(0, 4096, 4096);
+      const magic = hypervisor.memory.words[0];
+      for (const odd of [NaN, Infinity, 2 ** 80]) copy(0, odd, 4);
+      expect(hypervisor.memory.words[0]).to.equal(magic);
       b[Symbol.dispose]();
       expect(() => copy(0, 0, 1)).to.throw(TypeError, 'disposed');
       expect(() => front.copier(a, b)).to.throw(TypeError, 'disposed');

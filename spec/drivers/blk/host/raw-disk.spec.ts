@@ -142,10 +142,10 @@ describe('RawDisk', () => {
       refused(folder, { mode: 'w' }, 'is a directory', 'name');
     });
 
-    it('a pipe, which it does not wait for', function () {
+    it('a pipe, which it does not wait for (needs mkfifo)', function () {
       const pipe = join(folder, 'pipe');
       const { status } = spawnSync('mkfifo', [pipe]);
-      if (status !== 0) this.skip(); // where there is only Node
+      if (status !== 0) this.skip();
       refused(pipe, { mode: 'r' }, 'is a pipe', 'raw image');
     });
 

@@ -1,0 +1,2 @@
+/** A module that exports neither drivers nor bindings. */
+export const nothing = 0;
