@@ -64,7 +64,7 @@ const blkCursor = (segments: number): Case => {
       got.$w = w;
       const { seg } = got;
       let t = 0;
-      for (let s = 0, e = got.nr_segments; s < e; s++) {
+      for (let s = 0, e = seg.length; s < e; s++) {
         const x = seg.at(s);
         t += x.gref + x.last_sect - x.first_sect;
       }
@@ -108,7 +108,7 @@ const blkSum = (request: View<typeof blkifRequest, 'id'>): number => {
   const { rw } = request;
   const { seg } = rw;
   let t = 0;
-  for (let s = 0, e = rw.nr_segments; s < e; s++) {
+  for (let s = 0, e = seg.length; s < e; s++) {
     const x = seg.at(s);
     t += x.gref + x.last_sect - x.first_sect;
   }
