@@ -1,8 +1,17 @@
 // The loops that the ring suite times, one per process: JIT feedback of one style must never reach another.
 import { BackRing } from '../../core/abi/back-ring.js';
 import { FrontRing } from '../../core/abi/front-ring.js';
-import type { InPlace } from '../../core/abi/in-place.js';
-import { type Draft, draft, type GrantRef, type Sector, type Slot, type View, view } from '../../core/index.js';
+import { type InPlace, inPlaceClass } from '../../core/abi/in-place.js';
+import {
+  type Draft,
+  draft,
+  type GrantRef,
+  type Sector,
+  type Slot,
+  type Struct,
+  type View,
+  view,
+} from '../../core/index.js';
 import { Requests } from '../../core/xenbus/requests.js';
 import { Responses } from '../../core/xenbus/responses.js';
 import { blkifRequest, blkifResponse } from '../../drivers/blk/wire.js';
@@ -17,64 +26,79 @@ const netif = { request: netifTxRequest, response: netifTxResponse, id: 'id' } a
 /** The ring's page, in shared memory as every domain's memory is. */
 const page = (): Int32Array => new Int32Array(new SharedArrayBuffer(4096));
 
-type BlkRequest = View<typeof blkifRequest>;
-type BlkResponse = View<typeof blkifResponse>;
+/** A cursor on messages in shared memory, to be moved from slot to slot. */
+const cursor = <S extends Struct>(of: S, words: Int32Array, writes: boolean): InPlace =>
+  new (inPlaceClass({ of, abi: 'x86_64-abi', bias: 0, pair: 'id', writes }))(words, 0);
 
-/** The generated cursors alone, on the shared page: no checks, no private copies. */
+/** The generated cursors alone, on the shared page: packed writes, and reads in place; no checks, no private copies. */
 const blkCursor = (segments: number): Case => {
   const m = page();
-  const put = draft(blkifRequest, m) as InPlace & Draft<typeof blkifRequest>;
-  const got = view(blkifRequest, m) as InPlace & BlkRequest;
-  const answer = draft(blkifResponse, m) as InPlace & Draft<typeof blkifResponse>;
-  const answered = view(blkifResponse, m) as InPlace & BlkResponse;
+  const { rw } = blkifRequest.fields;
+  const put = cursor(rw, m, true) as InPlace & Slot<typeof rw, 'id'>;
+  const got = cursor(rw, m, false) as InPlace & View<typeof rw, 'id'>;
+  const answer = cursor(blkifResponse, m, true) as InPlace & Slot<typeof blkifResponse, 'id'>;
+  const answered = cursor(blkifResponse, m, false) as InPlace & View<typeof blkifResponse, 'id'>;
   let reqProd = 0;
   let reqCons = 0;
   let rspProd = 0;
   let rspCons = 0;
-  const id = { lo: 0, hi: 0 };
+  const send = (): void => {
+    put.$w = 16 + (reqProd & 31) * 28;
+    put.$pair = reqProd;
+    put.set({
+      operation: 0,
+      nr_segments: segments,
+      handle: 51712,
+      sector_number: ((reqProd & 0xffffff) * 8) as Sector,
+    });
+    const { seg } = put;
+    for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
+    reqProd = (reqProd + 1) | 0;
+  };
+  const serve = (prod: number): number => {
+    let sum = 0;
+    let cons = reqCons;
+    let rsp = rspProd;
+    while (cons !== prod) {
+      const w = 16 + (cons & 31) * 28;
+      got.$w = w;
+      const { seg } = got;
+      let t = 0;
+      for (let s = 0, e = seg.length; s < e; s++) {
+        const x = seg.at(s);
+        t += x.gref + x.last_sect - x.first_sect;
+      }
+      sum = (sum + got.sector_number + got.handle + t) | 0;
+      answer.$w = 16 + (rsp & 31) * 28;
+      answer.$pair = m[w + 2] as number;
+      answer.set({ operation: got.operation, status: 0 });
+      rsp = (rsp + 1) | 0;
+      cons = (cons + 1) | 0;
+    }
+    rspProd = rsp;
+    reqCons = cons;
+    return sum;
+  };
+  const take = (prod: number): number => {
+    let sum = 0;
+    let cons = rspCons;
+    while (cons !== prod) {
+      const w = 16 + (cons & 31) * 28;
+      answered.$w = w;
+      sum = (sum + (m[w] as number) + answered.status) | 0;
+      cons = (cons + 1) | 0;
+    }
+    rspCons = cons;
+    return sum;
+  };
   return (n) => {
     let sum = 0;
     for (let i = 0; i < n; i += BATCH) {
-      for (let k = 0; k < BATCH; k++) {
-        put.$w = 16 + (reqProd & 31) * 28;
-        const { rw } = put;
-        id.lo = reqProd;
-        rw.set({
-          operation: 0,
-          nr_segments: segments,
-          handle: 51712,
-          id,
-          sector_number: ((reqProd & 0xffffff) * 8) as Sector,
-        });
-        const { seg } = rw;
-        for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
-        reqProd = (reqProd + 1) | 0;
-      }
+      for (let k = 0; k < BATCH; k++) send();
       Atomics.store(m, 0, reqProd);
-      const prod = Atomics.load(m, 0);
-      while (reqCons !== prod) {
-        got.$w = 16 + (reqCons & 31) * 28;
-        const { rw } = got;
-        let t = 0;
-        const { seg } = rw;
-        for (let s = 0, e = rw.nr_segments; s < e; s++) {
-          const x = seg.at(s);
-          t += x.gref + x.last_sect - x.first_sect;
-        }
-        sum = (sum + rw.sector_number + rw.handle + t) | 0;
-        const operation = rw.operation;
-        answer.$w = 16 + (rspProd & 31) * 28;
-        answer.set({ id: rw.id, operation, status: 0 });
-        reqCons = (reqCons + 1) | 0;
-        rspProd = (rspProd + 1) | 0;
-      }
+      sum = (sum + serve(Atomics.load(m, 0))) | 0;
       Atomics.store(m, 2, rspProd);
-      const answers = Atomics.load(m, 2);
-      while (rspCons !== answers) {
-        answered.$w = 16 + (rspCons & 31) * 28;
-        sum = (sum + answered.id.lo + answered.status) | 0;
-        rspCons = (rspCons + 1) | 0;
-      }
+      sum = (sum + take(Atomics.load(m, 2))) | 0;
     }
     return sum;
   };
@@ -84,7 +108,7 @@ const blkSum = (request: View<typeof blkifRequest, 'id'>): number => {
   const { rw } = request;
   const { seg } = rw;
   let t = 0;
-  for (let s = 0, e = rw.nr_segments; s < e; s++) {
+  for (let s = 0, e = seg.length; s < e; s++) {
     const x = seg.at(s);
     t += x.gref + x.last_sect - x.first_sect;
   }
@@ -96,39 +120,32 @@ const blkRing = (segments: number): Case => {
   const m = page();
   const front = new FrontRing(m, blkif);
   const back = new BackRing(m, blkif);
-  let next = 0;
-  let notified = 0;
+  const state = { next: 0, sum: 0, notified: 0 };
+  const send = (): void => {
+    const { next } = state;
+    const { rw } = front.slot(next & 31);
+    rw.set({ operation: 0, nr_segments: segments, handle: 51712, sector_number: (next * 8) as Sector });
+    const { seg } = rw;
+    for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
+    front.put();
+    state.next = (next + 1) & 0xffffff;
+  };
+  const answer = (request: View<typeof blkifRequest, 'id'>, response: Draft<typeof blkifResponse, 'id'>): void => {
+    state.sum = (state.sum + blkSum(request)) | 0;
+    response.set({ operation: request.operation, status: 0 });
+  };
+  const take = (response: View<typeof blkifResponse, 'id'>, slot: number): void => {
+    state.sum = (state.sum + slot + response.status) | 0;
+  };
   return (n) => {
-    let sum = 0;
     for (let i = 0; i < n; i += BATCH) {
-      for (let k = 0; k < BATCH; k++) {
-        const { rw } = front.slot(next & 31);
-        rw.set({
-          operation: 0,
-          nr_segments: segments,
-          handle: 51712,
-          sector_number: ((next & 0xffffff) * 8) as Sector,
-        });
-        const { seg } = rw;
-        for (let s = 0; s < segments; s++) seg.at(s).set({ gref: (8 + s) as GrantRef, first_sect: 0, last_sect: 7 });
-        front.put();
-        next = (next + 1) | 0;
-      }
-      if (front.push()) notified++;
-      for (let a = back.unconsumed(); a > 0; a--) {
-        const exchange = back.take();
-        const { request, response } = exchange;
-        sum = (sum + blkSum(request)) | 0;
-        response.set({ operation: request.operation, status: 0 });
-        back.put(exchange);
-      }
-      if (back.push()) notified++;
-      for (let a = front.unconsumed(); a > 0; a--) {
-        const response = front.take();
-        sum = (sum + response.$lo + response.status) | 0;
-      }
+      for (let k = 0; k < BATCH; k++) send();
+      if (front.push()) state.notified++;
+      back.serve(back.unconsumed(), answer);
+      if (back.push()) state.notified++;
+      front.takeEach(front.unconsumed(), take);
     }
-    return sum + notified;
+    return state.sum + state.notified;
   };
 };
 
@@ -183,7 +200,7 @@ const blkPumps = (segments: number): Case => {
   };
 };
 
-/** The same ring with every message decoded to an object, as a plain codec does it. */
+/** The same ring with every message decoded to an object, a batch at a time, as a plain codec hands them to its user. */
 const blkObjects = (segments: number): Case => {
   const m = page();
   const bytes = new Uint8Array(m.buffer);
@@ -254,8 +271,12 @@ const blkObjects = (segments: number): Case => {
       }
       Atomics.store(m, 0, reqProd);
       const prod = Atomics.load(m, 0);
+      const batch: Request[] = [];
       while (reqCons !== prod) {
-        const request = decode(reqCons);
+        batch.push(decode(reqCons));
+        reqCons = (reqCons + 1) | 0;
+      }
+      for (const request of batch) {
         let t = 0;
         for (const s of request.seg) t += s.gref + s.last_sect - s.first_sect;
         sum = (sum + request.sector_number + request.handle + t) | 0;
@@ -265,7 +286,6 @@ const blkObjects = (segments: number): Case => {
         words[(b >> 2) + 1] = response.id / 4294967296;
         bytes[b + 8] = response.operation;
         signed[(b >> 1) + 5] = response.status;
-        reqCons = (reqCons + 1) | 0;
         rspProd = (rspProd + 1) | 0;
       }
       Atomics.store(m, 2, rspProd);
@@ -330,31 +350,29 @@ const netRing = (): Case => {
   const m = page();
   const front = new FrontRing(m, netif);
   const back = new BackRing(m, netif);
-  let next = 0;
-  let notified = 0;
+  const state = { next: 0, sum: 0, notified: 0 };
+  const send = (): void => {
+    const next = state.next & 255;
+    front.slot(next).set({ gref: (8 + next) as GrantRef, offset: 0, flags: 1, size: 1500 });
+    front.put();
+    state.next = next + 1;
+  };
+  const answer = (request: View<typeof netifTxRequest, 'id'>, response: Draft<typeof netifTxResponse, 'id'>): void => {
+    state.sum = (state.sum + request.gref + request.offset + request.flags + request.size) | 0;
+    response.set({ status: 0 });
+  };
+  const take = (response: View<typeof netifTxResponse, 'id'>, slot: number): void => {
+    state.sum = (state.sum + slot + response.status) | 0;
+  };
   return (n) => {
-    let sum = 0;
     for (let i = 0; i < n; i += BATCH) {
-      for (let k = 0; k < BATCH; k++) {
-        front.slot(next & 255).set({ gref: (8 + (next & 255)) as GrantRef, offset: 0, flags: 1, size: 1500 });
-        front.put();
-        next = (next + 1) | 0;
-      }
-      if (front.push()) notified++;
-      for (let a = back.unconsumed(); a > 0; a--) {
-        const exchange = back.take();
-        const { request, response } = exchange;
-        sum = (sum + request.gref + request.offset + request.flags + request.size) | 0;
-        response.set({ status: 0 });
-        back.put(exchange);
-      }
-      if (back.push()) notified++;
-      for (let a = front.unconsumed(); a > 0; a--) {
-        const response = front.take();
-        sum = (sum + response.$lo + response.status) | 0;
-      }
+      for (let k = 0; k < BATCH; k++) send();
+      if (front.push()) state.notified++;
+      back.serve(back.unconsumed(), answer);
+      if (back.push()) state.notified++;
+      front.takeEach(front.unconsumed(), take);
     }
-    return sum + notified;
+    return state.sum + state.notified;
   };
 };
 

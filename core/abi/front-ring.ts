@@ -18,7 +18,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   /** Whether responses name their request; on other rings they come in the order of the requests. */
   declare readonly paired: boolean;
   // These are declared, and made by the constructor in one go: a #field begins as undefined, and V8 then asks at each use what it
-  // holds, which is 8 % of the time that a request takes.
+  // holds (docs/performance.md).
   declare private readonly words: Int32Array;
   declare private readonly mask: number;
   declare private readonly slotWords: number;
@@ -151,7 +151,8 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
 
   /**
    * Takes `count` responses and hands each to `each`; when that throws, the ones after it stay. Only after {@link unconsumed} counted
-   * them. One loop over local variables: what the compiler can keep in registers costs a third of `take` by `take`.
+   * them. One loop over local variables, which the compiler keeps in
+   * registers.
    */
   takeEach(count: number, each: (response: View<R, Id> & RecordView, slot: number) => void): void {
     const words = this.words;

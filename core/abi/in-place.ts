@@ -106,7 +106,9 @@ const arrayMember = (text: ClassText, site: Site, member: Member, field: ArrayFi
   const bias = shiftOf(site, member.offset) / 8;
   const inner = classText(`${site.of.name}_${member.name}`);
   inner.fields.push(`this.length = ${field.length};`);
-  const check = `if (i >>> 0 >= this.length) beyond('${what}', i, this.length);`;
+  // Only a count that the peer wrote has to be looked up.
+  const length = site.writes || field.count === undefined ? `${field.length}` : 'this.length';
+  const check = `if (i >>> 0 >= ${length}) beyond('${what}', i, ${length});`;
   if (isStruct(field.of)) {
     const { size } = layoutFor(field.of, site.abi);
     if (size % 4 !== 0) throw new TypeError(`${what} has elements of ${size} bytes, which are no whole words`);

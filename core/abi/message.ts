@@ -155,7 +155,8 @@ export const arrayMember = (
 ): void => {
   const { field, name, size } = member;
   const inner = new ClassText(`${of.of.name}_${name}`, '');
-  const check = `if (i >>> 0 >= this.length) beyond('${of.of.name}.${name}', i, this.length);`;
+  const length = writes || field.count === undefined ? `${field.length}` : 'this.length';
+  const check = `if (i >>> 0 >= ${length}) beyond('${of.of.name}.${name}', i, ${length});`;
   inner.fields.push(`this.length = ${field.length}; this.$a = new Int32Array(${size / 4});`);
   if (element !== undefined) {
     inner.scope.Element = element.cls;

@@ -2,12 +2,10 @@ import { control, domainFlag, slotPage } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
 /**
- * Word offsets in a shared_info page (xen.h `struct shared_info`, `struct vcpu_info`), from events-channel's 2-level ABI. The
+ * Word offsets in a shared_info page (xen.h `struct shared_info`; vCPU 0's `struct vcpu_info` begins it), 2-level ABI. The
  * 64-bit and the 32-bit layout begin evtchn_pending at the same place; the mask, the width of the selector and the clock differ.
  */
 const word = {
-  /** Words from one of the 32 vcpu_info to the next. */
-  vcpuInfo: 16,
   /** evtchn_upcall_pending is byte 0, evtchn_upcall_mask byte 1. */
   upcall: 0,
   selector64: 2,
@@ -15,12 +13,6 @@ const word = {
   pending: 512,
   mask64: 640,
   mask32: 544,
-} as const;
-
-/** Bytes of the fields that platforms publish or tests look at, by ABI (xen.h `struct shared_info`). */
-export const sharedInfoOffsets = {
-  64: { evtchnPending: 2048, evtchnMask: 2560, wcVersion: 3072, wcSec: 3076, wcNsec: 3080, size: 3136, pendingSel: 8 },
-  32: { evtchnPending: 2048, evtchnMask: 2176, wcVersion: 2304, wcSec: 2308, wcNsec: 2312, size: 2344, pendingSel: 4 },
 } as const;
 
 /** Ports that the 2-level ABI can carry: 64 words of 64 bits, or 32 of 32 (event_channel.h `EVTCHN_2L_NR_CHANNELS`). */

@@ -8,7 +8,7 @@ import { disposeOf } from './dispose-of.js';
 import type { FrontLink } from './front-link.js';
 import type { HandshakeEnvironment } from './handshake.js';
 import type { AnyValues } from './key-values.js';
-import { PeerGrants } from './peer-grants.js';
+import { LinkPages } from './link-pages.js';
 import type { AnyProtocol } from './protocol.js';
 import { Requests } from './requests.js';
 
@@ -25,9 +25,11 @@ export class FrontLife {
   /** What the backend wrote; the same object for as long as the life lasts. */
   readonly #peer: Record<string, unknown> = {};
   readonly #peer$ = new BehaviorSubject<AnyValues>({});
+  /** What the driver shares besides the ring. */
+  readonly #pages: LinkPages;
   /** What the driver made of the link; undone when Connected is left. */
   readonly #link = new Cleanup();
-  /** Ring and channel, and what the driver shares besides; undone when the backend is Closed. */
+  /** Ring and channel; undone when the backend is Closed. */
   readonly #shared = new Cleanup();
 
   /** Shares a zeroed ring and allocates a channel. @throws XenError ENOMEM, ENOSPC */
@@ -44,6 +46,7 @@ export class FrontLife {
     this.#own = keys.own;
     this.#toolstack = keys.toolstack;
     const { grants, channels, abi } = environment;
+    this.#pages = new LinkPages(grants, device.otherend);
     this.#page = this.#shared.use(grants.share(device.otherend));
     try {
       this.#channel = this.#shared.use(channels.allocUnbound(device.otherend));
@@ -71,19 +74,16 @@ export class FrontLife {
   link(close: () => Promise<void>): FrontLink<AnyProtocol> {
     const subscription = new Subscription();
     this.#link.add(() => subscription.unsubscribe());
-    const released = new Subscription();
-    this.#shared.add(() => released.unsubscribe());
     return {
       protocol: this.#protocol,
       ring: this.#requests,
-      grants: this.#link.use(new PeerGrants(this.#environment.grants, this.#device.otherend)),
+      grants: this.#pages,
       peer: this.#peer,
       peer$: this.#peer$.asObservable(),
       own: this.#own,
       toolstack: this.#toolstack,
       device: this.#device,
       subscription,
-      released,
       close,
     };
   }
@@ -110,13 +110,15 @@ export class FrontLife {
 
   /** Ends the link: what is outstanding is rejected first, then the driver's device and subscriptions end. */
   leave(why: Error): void {
+    this.#pages.leave();
     this.#requests.close(why);
     this.#link[Symbol.dispose]();
     this.#peer$.complete();
   }
 
-  /** Ends the ring's grant, and closes the channel. */
+  /** Ends the grants that still stand, the ring's last, and closes the channel. */
   release(): void {
+    this.#pages.release();
     this.#shared[Symbol.dispose]();
   }
 }

@@ -21,11 +21,6 @@ export interface FrontLink<P extends AnyProtocol> {
   readonly device: DeviceInfo;
   /** Ends with the link, before its ring and grants do. */
   readonly subscription: Subscription;
-  /**
-   * Ends when the backend has let go: what was shared with it for longer than one request is taken back here, and not before, since
-   * until then the backend may still be at requests that it has taken (XSA-396).
-   */
-  readonly released: Subscription;
   /** Closes the device for good: resolves when the backend has let go and all is given back. */
   readonly close: () => Promise<void>;
 }

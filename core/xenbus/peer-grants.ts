@@ -6,7 +6,10 @@ import { Disconnected, GrantError } from '../errors.js';
 
 /** The grants of a frontend: its own pages, offered to the one peer of its link. */
 export interface FrontGrants {
-  /** Fresh zeroed pages that the backend may map or copy. Disposal revokes; a page still mapped is parked (XSA-396, XSA-403). */
+  /**
+   * Fresh zeroed pages that the backend may map or copy (XSA-403). Disposal ends the grant, when the link has ended only after the backend
+   * has let go; a page that is still mapped is parked, and reused only afterwards (XSA-396).
+   */
   share(pages?: number, options?: { readonly readonly?: boolean }): SharedPage;
 }
 
@@ -27,8 +30,8 @@ export interface BackGrants {
   alloc(pages?: number): Page;
 }
 
-/** A domain's grant table, bound to one peer; what a link calls `grants`. */
-export class PeerGrants implements FrontGrants, BackGrants, Disposable {
+/** A domain's grant table, bound to the one frontend of a link. */
+export class PeerGrants implements BackGrants, Disposable {
   readonly #table: GrantTable;
   readonly #peer: Domid;
   #staging: Page | undefined;
@@ -37,10 +40,6 @@ export class PeerGrants implements FrontGrants, BackGrants, Disposable {
   constructor(table: GrantTable, peer: Domid) {
     this.#table = table;
     this.#peer = peer;
-  }
-
-  share(pages = 1, options: { readonly readonly?: boolean } = {}): SharedPage {
-    return this.#open().share(this.#peer, pages, options);
   }
 
   map(refs: GrantRef | readonly GrantRef[], options: { readonly readonly?: boolean } = {}): Page {

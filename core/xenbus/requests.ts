@@ -182,7 +182,8 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       const count = this.ring.unconsumed();
       if (count === 0 && !this.ring.finalCheck()) break;
       total += count;
-      for (let left = count; left > 0; ) left -= this.#complete(left);
+      // Kept a 32-bit integer, or V8 boxes it for each call.
+      for (let left = count | 0; left > 0; ) left = (left - this.#complete(left)) | 0;
       this.#serve();
     }
     if (total > 0) this.#tellIdle();
@@ -278,6 +279,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   }
 
   #tellIdle(): void {
+    if (this.#whenIdle.length === 0) return;
     if (this.closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
     const tell = this.#whenIdle;
     this.#whenIdle = [];

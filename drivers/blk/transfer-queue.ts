@@ -42,7 +42,7 @@ export class TransferQueue implements Disposable {
   readonly #request = { operation: 0, nr_segments: 0, handle: 0, sector_number: 0 as Sector };
   readonly #segment = { gref: 0 as GrantRef, first_sect: 0, last_sect: 0 };
 
-  constructor({ ring, grants, device, toolstack, released }: FrontLink<typeof blk>) {
+  constructor({ ring, grants, device, toolstack }: FrontLink<typeof blk>) {
     this.#ring = ring;
     this.#name = device.path;
     this.#request.handle = toolstack['virtual-device'] & 0xffff;
@@ -50,8 +50,6 @@ export class TransferQueue implements Disposable {
     // Twice what can be outstanding: a backend that keeps a ring's worth of pages for itself gets no more of them.
     this.#fillable = new PagePool(grants, 2 * pages, { readonly: false });
     this.#readable = new PagePool(grants, 2 * pages, { readonly: true });
-    released.add(() => this.#fillable[Symbol.dispose]());
-    released.add(() => this.#readable[Symbol.dispose]());
     this.#transfers = new Array<Transfer | undefined>(ring.entries).fill(undefined);
     this.#parts = new Int32Array(ring.entries);
     this.#pages = new Array<SharedPage | undefined>(pages).fill(undefined);
@@ -71,9 +69,11 @@ export class TransferQueue implements Disposable {
     return transfer.promise;
   }
 
-  /** The link is ending: its ring is closed next. The pages stay until the backend has let go of them. */
+  /** The link is ending. The pages stay granted until the backend has let go of them. */
   [Symbol.dispose](): void {
     this.#ended = true;
+    this.#fillable[Symbol.dispose]();
+    this.#readable[Symbol.dispose]();
     // The closed ring then tells those who still wait for room on it why.
     queueMicrotask(this.#pump);
   }

@@ -1,10 +1,13 @@
 import { expect } from 'chai';
 import { BackRing } from '../../../core/abi/back-ring.js';
+import { array, u8, u32 } from '../../../core/abi/fields.js';
 import { FrontRing } from '../../../core/abi/front-ring.js';
 import { sring } from '../../../core/abi/ring.js';
+import { struct } from '../../../core/abi/struct.js';
 import { asGrantRef, asSector, PAGE_SIZE } from '../../../core/abi/units.js';
 import { PeerFault } from '../../../core/errors.js';
 import { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
+import { WatchedWords } from '../../support/watched-words.js';
 
 const blkif = { request: blkifRequest, response: blkifResponse, id: 'id' } as const;
 const FIRST = 0xfffffff0;
@@ -64,10 +67,10 @@ describe('a frontend’s end of a ring', () => {
       front.slot(i).rw.set({ operation: 0, nr_segments: 0, handle: 0, sector_number: asSector(i) });
       front.put();
       words[sring.reqProd] = 0x12345678;
-      expect(front.push()).to.equal(true);
+      expect(front.push()).to.equal(i % 2 === 0);
       expect((words[sring.reqProd] as number) >>> 0).to.equal((FIRST + i + 1) >>> 0);
       answer(1);
-      expect(back.finalCheck()).to.equal(false);
+      if (i % 2 === 1) expect(back.finalCheck()).to.equal(false);
       words[sring.reqProd] = 0x12345678;
       expect(front.unconsumed()).to.equal(1);
       expect(front.take().$lo).to.equal(i);
@@ -119,6 +122,26 @@ describe('a frontend’s end of a ring', () => {
     expect(again.rw.operation).to.equal(0);
     front.putDraft();
     expect([...words.subarray(slot + 28, slot + 31)]).to.eql([0x300, 0, 7]);
+  });
+
+  it('writes no word of shared memory in parts, which would read it back: such a request is drafted', () => {
+    const element = struct('element', { a: u8, b: array(u8, 3) });
+    const request = struct('request', { n: u32, list: array(element, 2) });
+    const watched = new WatchedWords(new Int32Array(new SharedArrayBuffer(4 * sring.entries + 12)));
+    watched.run(() => {
+      const ring = new FrontRing(watched.words, { request, response: struct('response', { n: u32 }) });
+      watched.forget();
+      const slot = ring.slot(0);
+      slot.set({ n: 2 });
+      for (const i of [0, 1]) {
+        slot.list.at(i).set({ a: i + 1 });
+        for (const j of [0, 1, 2]) slot.list.at(i).b.set(j, 16 * i + j);
+      }
+      expect([Math.max(...watched.reads), Math.max(...watched.writes)]).to.eql([0, 0]);
+      ring.put();
+      expect([Math.max(...watched.reads), Math.max(...watched.writes)]).to.eql([0, 1]);
+    });
+    expect([...watched.memory.subarray(sring.entries)]).to.eql([2, 0x02010001, 0x12111002]);
   });
 
   it('needs memory for at least one slot', () => {

@@ -58,6 +58,13 @@ describe('set() of a cursor in memory', () => {
     expect(hex(words, 0, 4)).to.equal('ffff4523');
   });
 
+  it('of a struct inside leaves its neighbours in the same word alone', () => {
+    const of = struct('s', { before: u8, inner: struct('inner', { x: u8 }), after: u16, last: u32 });
+    const words = poisoned(2);
+    draft(of, words).inner.set({ x: 1 });
+    expect(hex(words, 0, 8)).to.equal('a501a5a5a5a5a5a5');
+  });
+
   it('writes a nested struct with its holes', () => {
     const pair = struct('pair', { x: u8, y: u16 });
     const of = struct('s', { first: u16, pair, last: u32 });

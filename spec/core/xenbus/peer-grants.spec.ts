@@ -1,15 +1,16 @@
 import { expect } from 'chai';
 import { Disconnected, GrantError, GrantTable, PAGE_SIZE } from '../../../core/index.js';
+import { LinkPages } from '../../../core/xenbus/link-pages.js';
 import { PeerGrants } from '../../../core/xenbus/peer-grants.js';
 import { XenbusRig } from '../../support/xenbus-rig.js';
 
 describe('a link’s grants', () => {
   let rig: XenbusRig;
-  let front: PeerGrants;
+  let front: LinkPages;
   let back: PeerGrants;
   beforeEach(async () => {
     rig = await XenbusRig.create();
-    front = new PeerGrants(rig.guest.get(GrantTable), rig.backend.domid);
+    front = new LinkPages(rig.guest.get(GrantTable), rig.backend.domid);
     back = new PeerGrants(rig.backend.get(GrantTable), rig.guest.domid);
   });
   afterEach(() => rig[Symbol.asyncDispose]());
@@ -58,7 +59,8 @@ describe('a link’s grants', () => {
     back.copyTo(page.ref, Uint8Array.of(1));
     mapped[Symbol.dispose]();
     page[Symbol.dispose]();
-    front[Symbol.dispose]();
+    front.leave();
+    front.release();
     back[Symbol.dispose]();
     for (const call of [
       () => front.share(),

@@ -175,6 +175,22 @@ describe('a batch', () => {
     expect([words[sring.rspProd], notified.front, responses.pending]).to.eql([4, 1, 0]);
   });
 
+  it('of answers that come at the same time is published once', async () => {
+    const { words, requests, responses } = pumps();
+    const open: (() => void)[] = [];
+    responses.serve(() => new Promise<void>((resolve) => open.push(resolve)));
+    for (let i = 0; i < 3; i++) requests.submit(ask(i), nothing);
+    requests.push();
+    responses.upcall();
+    const seen: unknown[] = [];
+    for (const resolve of open) {
+      resolve();
+      void Promise.resolve().then(() => seen.push(words[sring.rspProd]));
+    }
+    await settled();
+    expect([...seen, words[sring.rspProd]]).to.eql([0, 0, 0, 3]);
+  });
+
   it('that nothing came of publishes nothing', () => {
     const { words, requests, responses, notified } = pumps();
     responses.drain(nothing);
@@ -253,6 +269,16 @@ describe('a ring whose responses have no id', () => {
     await settled();
     requests.upcall();
     expect([answers.slice(4), responses.pending, errors]).to.eql([[104, 105, 106, 107], 0, []]);
+  });
+
+  it('ends with a PeerFault that is found while an answer is waited for', async () => {
+    const { responses, errors } = unpairedPumps(2);
+    responses.serve((request) => {
+      if (request.length === 1) throw new PeerFault('length', 1);
+      return new Promise<void>(nothing);
+    });
+    expect(() => responses.upcall()).to.throw(PeerFault, 'length cannot be 1');
+    expect(errors).to.eql([]);
   });
 
   it('drops what is ready behind an answer that never comes, once it is closed', async () => {
