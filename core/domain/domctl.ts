@@ -21,7 +21,7 @@ export interface DomainConfig {
   readonly cmdline?: Plain;
   /** How the domain lays its structs out; x86_64-abi without it. */
   readonly abi?: Abi;
-  /** Values of keys that the domain's backends offer instead of what their drivers say. */
+  /** Values of keys, of InitWait or Connected, that the domain's backends write instead of what their drivers say. */
   readonly offer?: { readonly [key: string]: Plain };
 }
 

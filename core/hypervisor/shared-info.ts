@@ -2,12 +2,10 @@ import { control, domainFlag, slotPage } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
 /**
- * Word offsets in a shared_info page (xen.h `struct shared_info`, `struct vcpu_info`), of the 2-level ABI. The
+ * Word offsets in a shared_info page (xen.h `struct shared_info`; vCPU 0's `struct vcpu_info` begins it), 2-level ABI. The
  * 64-bit and the 32-bit layout begin evtchn_pending at the same place; the mask, the width of the selector and the clock differ.
  */
 const word = {
-  /** Words from one of the 32 vcpu_info to the next. */
-  vcpuInfo: 16,
   /** evtchn_upcall_pending is byte 0, evtchn_upcall_mask byte 1. */
   upcall: 0,
   selector64: 2,

@@ -15,6 +15,7 @@ import type { DeviceInfo } from './device-info.js';
 import { disposeOf } from './dispose-of.js';
 import type { Backend } from './driver.js';
 import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
+import { isPromise } from './is-promise.js';
 import {
   type AnyValues,
   parseTexts,
@@ -133,7 +134,8 @@ export class BackHandshake extends Handshake<BackStep> {
     );
     if (said === undefined || this.#life !== life) return this.#releaseOnly(life);
     const offerKeys = keys.backend?.InitWait ?? {};
-    const values = { ...said.value, ...this.#overrides };
+    this.#checkOverrides();
+    const values = { ...said.value, ...only(offerKeys, this.#overrides) };
     Object.assign(life.own, withDefaults(offerKeys, values));
     // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
     const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
@@ -216,13 +218,18 @@ export class BackHandshake extends Handshake<BackStep> {
     this.raise(error);
   }
 
+  /** @throws TypeError when the domain was started with values of keys that its device class does not have */
+  #checkOverrides(): void {
+    const { InitWait, Connected } = this.#protocol.keys.backend ?? {};
+    showSome(`the domain's offer for ${this.device.path}`, { ...InitWait, ...Connected }, this.#overrides);
+  }
+
   /** The texts of the keys of Connected, as they are to be written now. */
   #published(life: BackLife): ReadonlyMap<string, string> {
     const keys = this.#protocol.keys.backend?.Connected ?? {};
-    Object.assign(life.own, withDefaults(keys, life.own));
+    Object.assign(life.own, withDefaults(keys, { ...life.own, ...only(keys, this.#overrides) }));
     life.unpublished = false;
-    const values = Object.entries(life.own).filter(([name]) => Object.hasOwn(keys, name));
-    return showKeys(this.device.path, keys, Object.fromEntries(values));
+    return showKeys(this.device.path, keys, only(keys, life.own));
   }
 
   async #publishAgain(life: BackLife): Promise<void> {
@@ -264,5 +271,6 @@ export class BackHandshake extends Handshake<BackStep> {
   }
 }
 
-const isPromise = <T>(said: T | PromiseLike<T>): said is PromiseLike<T> =>
-  typeof said === 'object' && said !== null && 'then' in said && typeof said.then === 'function';
+/** The values that belong to some of the keys. */
+const only = (keys: Keys, values: AnyValues): AnyValues =>
+  Object.fromEntries(Object.entries(values).filter(([name]) => Object.hasOwn(keys, name)));

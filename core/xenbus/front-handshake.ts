@@ -14,11 +14,14 @@ import {
   frontSteps,
 } from './front-table.js';
 import { Handshake, type HandshakeEnvironment, type Look } from './handshake.js';
+import { isPromise } from './is-promise.js';
 import { type AnyValues, readKeys, showKeys, withDefaults, writing } from './key-values.js';
 import type { AnyProtocol } from './protocol.js';
 import { quoted } from './quoted.js';
 import { readOtherState } from './state-nodes.js';
 import type { Wait, XenbusState } from './states.js';
+
+const AT_ONCE = 'the device is there at once, what takes time is for its methods';
 
 /** Runs a frontend's side of the handshake: one connection for each time that the backend connects. */
 export class FrontHandshake<T> extends Handshake<FrontStep> {
@@ -53,10 +56,6 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     return this.#failures$.asObservable();
   }
 
-  override get closing(): boolean {
-    return this.#memory.closing;
-  }
-
   /** Closes the device for good: resolves when the backend has let go and all is given back. */
   close(): Promise<void> {
     this.#memory = { ...this.#memory, closing: true };
@@ -87,7 +86,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
         await this.#readAgain();
         return false;
       case 'close':
-        if (this.closing) this.#leave(new Disconnected(`${path} was closed`));
+        if (this.#memory.closing) this.#leave(new Disconnected(`${path} was closed`));
         else this.#closedByBackend();
         break;
       case 'reset':
@@ -98,7 +97,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
         break;
       case 'release':
         this.#release();
-        if (this.closing) this.finish();
+        if (this.#memory.closing) this.finish('closed');
         return false;
       case 'again':
         this.#release();
@@ -178,6 +177,8 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     life.peerSays(await this.#readPeer());
     if (this.#life !== life) return true;
     const device = this.#driver.connect(life.link(() => this.close()));
+    if (isPromise(device))
+      throw new TypeError(`${this.#driver.constructor.name}.connect returned a promise: ${AT_ONCE}`);
     life.listen(device, (error) => {
       this.#leave(asError(error));
       this.raise(error);

@@ -7,6 +7,7 @@ import {
   map,
   merge,
   type Observable,
+  of,
   race,
   Subject,
   Subscription,
@@ -40,6 +41,9 @@ export interface HandshakeEnvironment {
   readonly abi: Abi;
 }
 
+/** How a device ends: its directory is gone, it was closed for good, or its own state is none or cannot be read. */
+export type DeviceEnd = 'gone' | 'closed' | 'broken';
+
 /** What both ends said when a step was decided. */
 export interface Look {
   readonly own: XenbusState;
@@ -61,7 +65,7 @@ export abstract class Handshake<Step extends string> {
   readonly #subscription = new Subscription();
   readonly #standstill: Standstill;
   #resolveEnded: () => void = () => {};
-  #ended = false;
+  #end: DeviceEnd | undefined;
   #fault: { readonly error: unknown } | undefined;
   /** Resolves when the device has come to its end: closed for good, its directory gone, or its domain at an end. */
   readonly ended: Promise<void>;
@@ -97,7 +101,7 @@ export abstract class Handshake<Step extends string> {
         .subscribe({
           error: (error) => {
             this.report('error', `the handshake cannot go on: ${describe(error)}`);
-            this.finish();
+            this.finish('broken');
           },
         }),
     );
@@ -110,9 +114,9 @@ export abstract class Handshake<Step extends string> {
     return this.#subscription;
   }
 
-  /** Whether the device is closed for good, or about to be. */
-  get closing(): boolean {
-    return false;
+  /** How the device has ended; undefined while it goes on, or when its domain gave it up. */
+  get end(): DeviceEnd | undefined {
+    return this.#end;
   }
 
   /** What to do in these states: a step or a wait; undefined: nothing until something changes. */
@@ -147,7 +151,7 @@ export abstract class Handshake<Step extends string> {
 
   /** Whether the device has ended, or its domain is ending. */
   protected get stopped(): boolean {
-    return this.#ended || this.#subscription.closed;
+    return this.#end !== undefined || this.#subscription.closed;
   }
 
   /** The other end is another domain's from now on. */
@@ -173,9 +177,9 @@ export abstract class Handshake<Step extends string> {
   }
 
   /** The device is at its end. */
-  protected finish(): void {
-    if (this.#ended) return;
-    this.#ended = true;
+  protected finish(how: DeviceEnd): void {
+    if (this.#end !== undefined) return;
+    this.#end = how;
     this.#standstill.settle();
     // Not from inside the step that it would cancel.
     queueMicrotask(() => this.#subscription.unsubscribe());
@@ -183,7 +187,8 @@ export abstract class Handshake<Step extends string> {
 
   /** The first value, or undefined when the device ends before. */
   protected untilStopped<T>(source$: Observable<T>): Promise<T | undefined> {
-    return firstValueFrom(source$.pipe(takeUntil(this.#stopped$)), { defaultValue: undefined });
+    const stopped$ = this.stopped ? of(undefined) : this.#stopped$;
+    return firstValueFrom(source$.pipe(takeUntil(stopped$)), { defaultValue: undefined });
   }
 
   /** Waits for a driver's work as long as `wanted` says so, which is asked at each event; undefined: no longer. */
@@ -209,11 +214,11 @@ export abstract class Handshake<Step extends string> {
   }
 
   async #turn(): Promise<void> {
-    while (!this.#ended) {
+    while (this.#end === undefined) {
       const own = await readOwnState(this.environment.store, this.device);
       if (own === 'Unknown') {
         this.abandon();
-        this.finish();
+        this.finish('gone');
         return;
       }
       const fault = this.#fault;

@@ -54,7 +54,8 @@ export const startProbe = (
     subscription.add(() => {
       running.delete(path);
       end?.(path);
-      if (handshake.closing) closed.add(path);
+      if (handshake.end === 'closed') closed.add(path);
+      if (handshake.end === 'broken') failed.add(path);
       // Its directory may have come anew while it ended.
       again$.next();
     });

@@ -321,6 +321,24 @@ describe('a backend', () => {
     });
   });
 
+  it('finds no fault in a frontend that vanishes in the middle of a step, with any seed', async () => {
+    for (let seed = 0; seed < 30; seed++) {
+      await rig[Symbol.asyncDispose]();
+      await start(seed);
+      rig.serve();
+      await rig.attach();
+      await front.sees('InitWait');
+      await front.becomes('Initialised', front.share());
+      for (let i = 0; i < seed % 6; i++) await rig.store.read(rig.paths.frontend);
+      await rig.store.rm(rig.paths.frontend);
+      await rig.idle();
+      expect(rig.lines('error'), `seed ${seed}`).to.deep.equal([]);
+      expect(await rig.state('backend')).to.equal('6');
+      front.free();
+      rig.expectNothingHeld();
+    }
+  });
+
   describe('whose driver fails', () => {
     it('in offer: closes with the reason, and does not try again for a frontend that has not moved', async () => {
       let offers = 0;
@@ -635,6 +653,94 @@ describe('a backend', () => {
     await front.sees('Connected');
     expect(seen).to.deep.equal([{ mode: 'r' }, { 'max-bytes': 99, sectors: 3 }, { depth: 4 }]);
     expect(await rig.store.read(`${rig.paths.backend}/max-bytes`)).to.equal('99');
+  });
+
+  it('publishes what its domain was started with, also when its driver says otherwise later', async () => {
+    let link: BackLink<Vtest> | undefined;
+    rig.backend.container.bind(Offer).toConstantValue({ values: { sectors: 64 } });
+    rig.serve(
+      backendOf({
+        connect: (given) => {
+          link = given;
+        },
+      }),
+    );
+    await rig.attach();
+    await front.connects();
+    expect(await rig.store.read(`${rig.paths.backend}/sectors`)).to.equal('64');
+    link?.publish({ sectors: 65 });
+    await rig.idle();
+    expect(await rig.store.read(`${rig.paths.backend}/sectors`)).to.equal('64');
+  });
+
+  it('refuses what its domain was started with when its class has no such key', async () => {
+    rig.backend.container.bind(Offer).toConstantValue({ values: { sector: 64 } });
+    rig.serve();
+    await rig.attach();
+    await rig.idle();
+    expect(rig.lines('error')).to.deep.equal([
+      `backend: TypeError: the domain's offer for backend/vtest/1/0 writes the key sector, which its protocol does not declare`,
+    ]);
+  });
+
+  it('is not Connected to a ring that the frontend has replaced meanwhile', async () => {
+    let resolve: () => void = () => {};
+    rig.serve(
+      backendOf({
+        connect: ({ publish }) => {
+          publish({ sectors: 1 });
+          return new Promise<void>((done) => {
+            resolve = done;
+          });
+        },
+      }),
+    );
+    await rig.attach();
+    await front.sees('InitWait');
+    await front.becomes('Initialised', front.share());
+    await rig.idle();
+    const [old, oldChannel] = [front.page, front.channel];
+    // The same state again, with another ring: no state tells of it.
+    await front.becomes('Initialised', front.share());
+    await rig.idle();
+    resolve();
+    await rig.idle();
+    expect(await rig.state('backend')).to.equal('2');
+    expect(old?.inUse).to.equal(false);
+    expect(front.page?.inUse).to.equal(true);
+    resolve();
+    await front.sees('Connected');
+    old?.[Symbol.dispose]();
+    oldChannel?.[Symbol.dispose]();
+    await front.closes();
+    await rig.idle();
+    rig.expectNothingHeld();
+  });
+
+  it('does not come back to a device that the toolstack takes offline meanwhile', async () => {
+    let resolve: () => void = () => {};
+    let offers = 0;
+    rig.serve(
+      backendOf({
+        offer: () =>
+          new Promise((done) => {
+            offers++;
+            resolve = () => done({});
+          }),
+        connect: ({ publish }) => publish({ sectors: 1 }),
+      }),
+    );
+    await rig.attach();
+    await rig.idle();
+    resolve();
+    await front.closes();
+    await front.becomes('Initialising');
+    await rig.idle();
+    expect(offers).to.equal(2);
+    await rig.store.write(`${rig.paths.backend}/online`, '0');
+    resolve();
+    await rig.idle();
+    expect(await rig.state('backend')).to.equal('6');
   });
 
   it('says again what it is when publish is called on a connected device, with the keys in the same transaction', async () => {

@@ -167,6 +167,24 @@ describe('a domain’s bus', () => {
     expect(await toolstack.detach(rig.device)).to.equal(true);
   });
 
+  it('says once that a device’s own state is none, and leaves it alone until it is made anew', async () => {
+    rig.serve();
+    await rig.attach();
+    const device = await connection(rig.guest, DoublerFrontend);
+    await rig.store.write(`${rig.paths.frontend}/state`, 'abc');
+    await rig.idle();
+    await rig.store.write(`${rig.paths.frontend}/state`, 'abcd');
+    await rig.pass(100);
+    expect(rig.lines('error').filter((line) => line.startsWith('guest'))).to.deep.equal([
+      'guest: the handshake cannot go on: PeerFault: device/vtest/0/state cannot be "abc"',
+    ]);
+    expect(rig.ledgerOf(rig.guest)).to.include({ ports: 0, grants: 0 });
+    expect(await device.double(1).catch((error: unknown) => error)).to.be.instanceOf(Error);
+    await rig.detach();
+    await rig.attach();
+    expect(await (await connection(rig.guest, DoublerFrontend)).double(1)).to.equal(2);
+  });
+
   it('lets a garbage backend-id end that device alone', async () => {
     rig.serve();
     await rig.attach();
@@ -199,6 +217,19 @@ describe('a handshake that stands still', () => {
     ]);
     await rig.pass(10 * STANDSTILL);
     expect(rig.lines('warning')).to.have.length(1);
+  });
+
+  it('says it at its time, however often watches fire meanwhile without a change', async () => {
+    const front = new PersonaFront(rig);
+    rig.serve();
+    await rig.attach();
+    for (let i = 0; i < 5; i++) {
+      await rig.pass(300);
+      await front.becomes('Initialising');
+    }
+    await rig.idle();
+    const warnings = rig.log.filter(({ level }) => level === 'warning');
+    expect(warnings.map(({ time }) => time)).to.deep.equal([STANDSTILL]);
   });
 
   it('says so for the backend as well, and again when it comes to stand elsewhere', async () => {

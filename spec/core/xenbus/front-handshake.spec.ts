@@ -342,6 +342,20 @@ describe('a frontend', () => {
     }
   });
 
+  it('refuses a connect that returns a promise: the device is handed over at once', async () => {
+    await rig.attach();
+    const connecting = outcome(connection(rig.guest, frontendOf({ connect: async () => 1 })));
+    await back.offers();
+    await back.connects();
+    expect(await connecting)
+      .to.be.instanceOf(TypeError)
+      .with.property('message')
+      .that.includes('returned a promise');
+    await back.closes();
+    await rig.idle();
+    rig.expectNothingHeld();
+  });
+
   it('is told by connection() when the backend closes the device before it connects', async () => {
     await rig.attach();
     const connecting = outcome(connection(rig.guest, DoublerFrontend));

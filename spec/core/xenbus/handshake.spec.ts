@@ -201,6 +201,39 @@ describe('a handshake', () => {
       rig.expectNothingHeld();
     });
 
+    it('connects again when the toolstack makes both directories anew under a living connection', async () => {
+      const device = await connected();
+      const lost = outcome(device.double(1));
+      const found = await firstValueFrom(devices$(rig.guest, DoublerFrontend));
+      await rig.store.rm(rig.paths.trusted);
+      await rig.attach();
+      expect(await outcome(lost)).to.satisfy((result: unknown) => result === 2 || result instanceof Disconnected);
+      await rig.idle();
+      expect(await rig.states()).to.equal('4 4');
+      const again = await firstValueFrom(found.connections$);
+      expect(again).to.not.equal(device);
+      expect(await again.double(7)).to.equal(14);
+      expect(rig.ledgerOf(rig.guest)).to.include({ grants: 1, ports: 1 });
+      await rig.detach();
+      await rig.idle();
+      rig.expectNothingHeld();
+    });
+
+    it('connects again when a directory comes back as soon as it has gone, with any seed', async () => {
+      for (let seed = 0; seed < 30; seed++) {
+        await rig[Symbol.asyncDispose]();
+        await start(seed);
+        await connected();
+        await rig.store.rm(rig.paths.trusted);
+        await rig.store.rm(rig.paths.frontend);
+        // As long as a look takes, or a bit less or more.
+        for (let i = 0; i < seed % 10; i++) await rig.store.read(rig.paths.frontend);
+        await rig.attach();
+        await rig.idle();
+        expect(await rig.states(), `seed ${seed}`).to.equal('4 4');
+      }
+    });
+
     it('connects again whatever state its program restarts in', async function () {
       this.timeout(60_000);
       for (let picks = 0; picks < 120; picks += 3) {

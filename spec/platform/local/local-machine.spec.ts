@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { firstValueFrom, take, toArray } from 'rxjs';
 import { stub } from 'sinon';
 import {
+  asDomid,
   Clock,
   connection,
   devices$,
@@ -289,6 +290,7 @@ describe('a local machine', () => {
       full.restore();
       expect(error).to.be.instanceOf(XenError).with.property('code', 'ENOMEM');
       expect(hypervisor.ledger()).to.deep.equal(before);
+      expect(hypervisor.domains.lifeOf(asDomid(2))).to.equal('none');
       expect(machine.ledger()).to.have.length(1);
       await machine.guest('other');
     });
