@@ -235,8 +235,11 @@ export abstract class Handshake<Step extends string> {
           return;
         } else throw seen.fault;
       } catch (error) {
-        // What failed because the other end has gone in the middle is no failure: the table says what to do then.
-        if ('state' in seen && seen.state !== 'Unknown' && (await this.#isGone())) continue;
+        if ('state' in seen && seen.state !== 'Unknown' && (await this.#isGone())) {
+          // What failed with the other end going in the middle is no failure of the device: the table says what to do then.
+          this.report('warning', describe(error));
+          continue;
+        }
         await this.#failed(error, own, 'state' in seen ? seen.state : undefined);
       }
     }

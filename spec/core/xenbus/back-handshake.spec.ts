@@ -290,6 +290,21 @@ describe('a backend', () => {
       });
     }
 
+    it('a req_prod of a frontend that is gone in the same moment, but for a line in the log', async () => {
+      rig.serve();
+      await rig.attach();
+      await front.connects();
+      await rig.idle();
+      if (front.page !== undefined) front.page.words[sring.reqProd] = 1000;
+      front.channel?.notify();
+      await rig.store.rm(rig.paths.frontend);
+      await rig.idle();
+      expect([...rig.lines('warning'), ...rig.lines('error')].join()).to.match(/^backend: PeerFault: req_prod/);
+      expect(await rig.state('backend')).to.equal('6');
+      front.free();
+      rig.expectNothingHeld();
+    });
+
     it('a ring that claims more requests than it holds before the link begins', async () => {
       rig.serve();
       await rig.attach();
