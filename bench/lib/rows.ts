@@ -20,12 +20,15 @@ export interface Row {
   readonly note?: string;
 }
 
-/** A row that compares with a peer. `goal`: the ratio that it should reach. */
+/** A row that compares with a peer. `goal`: the ratio that it should reach; `missed`: the note when it does not. */
 export const ratioRow = (
-  head: Pick<Row, 'suite' | 'name' | 'unit'> & {
+  {
+    missed,
+    ...head
+  }: Pick<Row, 'suite' | 'name' | 'unit'> & {
     readonly peer: string;
     readonly goal?: number;
-    readonly note?: string;
+    readonly missed?: string;
   },
   values: readonly number[],
   perRound: readonly number[],
@@ -38,6 +41,7 @@ export const ratioRow = (
     min: Math.min(...perRound),
     max: Math.max(...perRound),
     ...(head.goal === undefined ? {} : { met: ratio >= head.goal }),
+    ...(head.goal === undefined || ratio >= head.goal || missed === undefined ? {} : { note: missed }),
   };
 };
 

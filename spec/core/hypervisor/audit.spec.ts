@@ -294,7 +294,7 @@ const all = [dom0, dom1, dom2, dom3, 8 as Domid, 9 as Domid];
 const living = (hypervisor: Hypervisor): readonly Domid[] =>
   all.filter((domid) => hypervisor.domains.lifeOf(domid) === 'alive');
 
-describe('a domain that dies anywhere (design §1)', () => {
+describe('a domain that dies anywhere', () => {
   for (const { name, caller, prepare } of scenes) {
     it(`leaves nothing that cannot be repaired, at every write of ${name}`, () => {
       let writes = 0;

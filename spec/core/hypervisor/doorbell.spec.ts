@@ -77,7 +77,7 @@ describe('the doorbell', () => {
     expect(hypervisor.doorbell.wakes(dom2)).to.equal(wakes);
   });
 
-  it('keeps its state and its counter on 128-byte lines of their own (performance §3)', () => {
+  it('keeps its state and its counter on 128-byte lines of their own', () => {
     const at = hypervisor.memory.control(hypervisor.memory.slotOf(dom2));
     const before = hypervisor.memory.words.slice(at, at + 96);
     hypervisor.doorbell.rest(dom2, blocked);

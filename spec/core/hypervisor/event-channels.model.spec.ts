@@ -8,7 +8,7 @@ import type { PortStatus } from '../../../core/hypervisor/event-channels.js';
 import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { expectSound } from './invariants.js';
 
-/** Events as events-grants §1–§3 tells them, with sets and maps, and no shared memory in sight. */
+/** Events as event_channel.h and event_2l.c tell them, with sets and maps, and no shared memory in sight. */
 interface ModelPort {
   state: 'free' | 'reserved' | 'unbound' | 'interdomain';
   remote?: number;

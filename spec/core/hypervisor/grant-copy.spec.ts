@@ -9,7 +9,7 @@ import { bytesOf, dom0, dom1, dom2, dom3, grant, machine, nobody, ok } from './m
 
 const { sourceGref, destGref } = gntcopy;
 
-describe('copying granted pages (events-grants §8.3, grant_table.c gnttab_copy)', () => {
+describe('copying granted pages (grant_table.c gnttab_copy)', () => {
   let hypervisor: Hypervisor;
   /** A page of domain 1, granted to domain 2. */
   let ref: GrantRef;

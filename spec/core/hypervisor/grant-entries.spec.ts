@@ -15,7 +15,7 @@ describe('a domain’s grant table', () => {
     ({ hypervisor } = machine());
   });
 
-  describe('setup_table and query_size (events-grants §8.3)', () => {
+  describe('setup_table and query_size (grant_table.h GNTTABOP_setup_table, GNTTABOP_query_size)', () => {
     it('begins with one frame of 512 entries and may grow to 64', () => {
       expect(entries().querySize(dom1, DOMID_SELF)).to.deep.equal({ status: gntst.okay, nrFrames: 1, maxNrFrames: 64 });
       expect(entries().setupTable(dom1, DOMID_SELF, 64)).to.equal(gntst.okay);
@@ -78,7 +78,7 @@ describe('a domain’s grant table', () => {
     });
   });
 
-  describe('granting (events-grants §8.1, §8.2)', () => {
+  describe('granting (grant_table.h, "Granting" and "Revoking")', () => {
     const entryBytes = (ref: number): readonly number[] => {
       const frame = entries().tableFrames(dom1)[Math.trunc(ref / 512)] as number;
       return [...bytesOf(hypervisor, frame).slice((ref % 512) * 8, (ref % 512) * 8 + 8)];

@@ -9,7 +9,7 @@ import { preempt } from './preempt.js';
 
 const { hostMap, deviceMap, readonly } = gntmap;
 
-describe('mapping granted pages (events-grants §8.3)', () => {
+describe('mapping granted pages (grant_table.c map_grant_ref)', () => {
   let hypervisor: Hypervisor;
   let ref: GrantRef;
   let frame: number;
@@ -27,7 +27,7 @@ describe('mapping granted pages (events-grants §8.3)', () => {
     address = frame * 4096;
   });
 
-  it('yields the live page: the mapper sees what the granter writes later (§8.4 rule 1)', () => {
+  it('yields the live page: the mapper sees what the granter writes later', () => {
     const handle = ok(map(dom2, dom1, ref, hostMap));
     expect(hypervisor.grantMap.frameOf(dom2, handle)).to.equal(frame);
     bytesOf(hypervisor, frame)[5] = 77;
@@ -147,7 +147,7 @@ describe('mapping granted pages (events-grants §8.3)', () => {
   });
 
   describe('in-use bits and pins', () => {
-    it('reading for read-only mappings, writing too for others, until the last of each kind (§8.4 rule 2)', () => {
+    it('reading for read-only mappings, writing too for others, until the last of each kind', () => {
       const read = ok(map(dom2, dom1, ref, hostMap | readonly));
       expect(flagsOf(ref)).to.equal(gtf.permitAccess | gtf.reading);
       const write = ok(map(dom2, dom1, ref, hostMap));
@@ -232,7 +232,7 @@ describe('mapping granted pages (events-grants §8.3)', () => {
     });
   });
 
-  describe('batches (§8.4 rule 5)', () => {
+  describe('batches', () => {
     it('give each element its own status; element k fails while k + 1 succeeds (XSA-295, 316, 318)', () => {
       const tight = grant(hypervisor, dom1, dom2, true);
       const elements: MapGrantRef[] = [
@@ -267,7 +267,7 @@ describe('mapping granted pages (events-grants §8.3)', () => {
     expect(hypervisor.grantMap.frameOf(dom0, ok(map(dom0, dom1, 1, hostMap)))).to.equal(frame);
   });
 
-  it('maps the same reference for writing across requests: persistent grants (§8.4 rule 4)', () => {
+  it('maps the same reference for writing across requests: persistent grants', () => {
     const handle = ok(map(dom2, dom1, ref, hostMap));
     for (let request = 0; request < 3; request++) {
       bytesOf(hypervisor, frame)[0] = request;

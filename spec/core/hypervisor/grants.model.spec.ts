@@ -13,7 +13,7 @@ import { bytesOf } from './machine.js';
 const { hostMap, deviceMap, readonly } = gntmap;
 type Kind = 'hostRead' | 'hostWrite' | 'deviceRead' | 'deviceWrite';
 
-/** Grants as events-grants §8 tells them. Pages are named by their domain and a number, and hold one byte. */
+/** Grants as grant_table.h and grant_table.c tell them. Pages are named by their domain and a number, and hold one byte. */
 interface ModelEntry {
   flags: number;
   peer: number;

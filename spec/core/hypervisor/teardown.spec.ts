@@ -9,7 +9,7 @@ import { addDomain, bytesOf, connect, deliver, dom0, dom1, dom2, dom3, grant, ma
 
 const { hostMap } = gntmap;
 
-describe('the end of a domain (events-grants §8.4 rule 3)', () => {
+describe('the end of a domain (domain.c domain_kill)', () => {
   let hypervisor: Hypervisor;
 
   beforeEach(() => {

@@ -6,7 +6,7 @@ import { addDomain, connect, deliver, dom1, dom2, machine, ok, sharedInfoOf } fr
 import { preempt } from './preempt.js';
 
 for (const abi of ['x86_64-abi', 'x86_32-abi'] as const) {
-  describe(`the guest’s scan for events (events-grants §3), ${abi}`, () => {
+  describe(`the guest’s scan for events (event_2l.c, evtchn_2l_handle_events), ${abi}`, () => {
     let hypervisor: Hypervisor;
     /** Ports 1 … of domain 1, each with the port of domain 2 that raises it. */
     let senders: Port[];

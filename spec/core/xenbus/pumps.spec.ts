@@ -1,29 +1,17 @@
 import { expect } from 'chai';
-import fc from 'fast-check';
 import { Subject } from 'rxjs';
 import { BackRing } from '../../../core/abi/back-ring.js';
 import { FrontRing } from '../../../core/abi/front-ring.js';
 import { sring } from '../../../core/abi/ring.js';
 import { draft, layoutOf } from '../../../core/abi/struct.js';
 import { asGrantRef, asSector, PAGE_SIZE } from '../../../core/abi/units.js';
-import { Disconnected, PeerFault, XenError } from '../../../core/errors.js';
+import { PeerFault, XenError } from '../../../core/errors.js';
 import { Requests } from '../../../core/xenbus/requests.js';
 import { Responses } from '../../../core/xenbus/responses.js';
 import { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
-import { hookAtomics } from '../../support/atomics.js';
-import { ask, paired, pumps, settled, unpaired } from './pumps.js';
+import { ask, paired, publications, pumps, settled } from './pumps.js';
 
 const nothing = (): void => undefined;
-
-/** Runs what publishes on `words`, and counts how often a producer index is written there. */
-const publications = (words: Int32Array, index: number, run: () => unknown): number => {
-  let count = 0;
-  hookAtomics(
-    { after: (of, word, _, kind) => void (of === words && word === index && kind === 'store' && count++) },
-    run,
-  );
-  return count;
-};
 
 for (const abi of ['x86_64-abi', 'x86_32-abi'] as const) {
   describe(`a backend of blkif whose frontend is foreign, of ${abi}`, () => {
@@ -199,197 +187,6 @@ describe('a batch', () => {
     expect(publications(words, sring.rspProd, () => responses.upcall())).to.equal(0);
     expect(publications(words, sring.reqProd, () => requests.push())).to.equal(0);
     expect([notified.front, notified.back]).to.eql([0, 1]);
-  });
-});
-
-describe('a ring whose responses have no id', () => {
-  /** A backend of such a ring, with `count` requests on it of 0, 1, 2 … bytes, and what a frontend gets back, by length. */
-  const unpairedPumps = (count: number) => {
-    const words = new Int32Array(new SharedArrayBuffer(4 * sring.entries + 4 * 8));
-    const answers: number[] = [];
-    const errors: unknown[] = [];
-    const onError = (error: unknown): void => void errors.push(error);
-    const requests = new Requests(new FrontRing(words, unpaired, { first: 0xfffffffe }), { notify: nothing, onError });
-    const responses = new Responses(new BackRing(words, unpaired), {
-      notify: nothing,
-      onError,
-      refuse: (response, errno) => {
-        response.status = -errno;
-      },
-    });
-    let sent = 0;
-    const send = (): void => {
-      const length = sent++;
-      expect(
-        requests.submit(
-          (slot) => slot.set({ id: 0, length, gref: asGrantRef(0) }),
-          ({ status }) => {
-            answers[length] = status;
-          },
-        ),
-      ).to.equal(true);
-    };
-    for (let i = 0; i < count; i++) send();
-    requests.push();
-    return { requests, responses, answers, errors, send };
-  };
-
-  it('is answered in the order of the requests, whichever is ready first (netif.h: rx responses)', async () => {
-    const { requests, responses, answers, errors, send } = unpairedPumps(4);
-    const open: (() => void)[] = [];
-    responses.serve((request, response) => {
-      const { length } = request;
-      response.status = 100 + length;
-      if (length === 2) return undefined as never; // ready at once, but not the first
-      if (length === 3) throw new XenError('ENOSPC', 'a test');
-      return new Promise<void>((resolve) => {
-        open[length] = resolve;
-      });
-    });
-    expect(responses.upcall()).to.equal(4);
-    expect(responses.pending).to.equal(4);
-    requests.upcall();
-    expect(answers).to.eql([]);
-    open[1]?.();
-    await settled();
-    expect([requests.upcall(), responses.pending]).to.eql([0, 4]);
-    open[0]?.();
-    await settled();
-    expect([requests.upcall(), responses.pending]).to.eql([4, 0]);
-    expect(answers).to.eql([100, 101, 102, -28]);
-
-    for (let i = 0; i < 4; i++) send();
-    requests.push();
-    responses.upcall();
-    open[4]?.();
-    await settled();
-    requests.upcall();
-    expect(answers.slice(4)).to.eql([104]);
-    for (const i of [7, 6, 5]) open[i]?.();
-    await settled();
-    requests.upcall();
-    expect([answers.slice(4), responses.pending, errors]).to.eql([[104, 105, 106, 107], 0, []]);
-  });
-
-  it('ends with a PeerFault that is found while an answer is waited for', async () => {
-    const { responses, errors } = unpairedPumps(2);
-    responses.serve((request) => {
-      if (request.length === 1) throw new PeerFault('length', 1);
-      return new Promise<void>(nothing);
-    });
-    expect(() => responses.upcall()).to.throw(PeerFault, 'length cannot be 1');
-    expect(errors).to.eql([]);
-  });
-
-  it('drops what is ready behind an answer that never comes, once it is closed', async () => {
-    const { requests, responses, answers } = unpairedPumps(3);
-    const open: (() => void)[] = [];
-    responses.serve(
-      (request) =>
-        new Promise<void>((resolve) => {
-          open[request.length] = resolve;
-        }),
-    );
-    responses.upcall();
-    open[1]?.();
-    open[2]?.();
-    await settled();
-    expect(responses.pending).to.equal(3);
-    responses.close();
-    open[0]?.();
-    await settled();
-    await responses.idle();
-    expect([requests.upcall(), answers, responses.pending]).to.eql([0, [], 0]);
-  });
-});
-
-describe('a link that ends', () => {
-  it('publishes nothing more, nor notifies', () => {
-    const { words, requests, responses, notified } = pumps();
-    requests.submit(ask(1), nothing);
-    requests.close();
-    expect(publications(words, sring.reqProd, () => requests.push())).to.equal(0);
-    responses.close();
-    expect(publications(words, sring.rspProd, () => responses.push())).to.equal(0);
-    expect(notified).to.eql({ front: 0, back: 0 });
-  });
-
-  it('in a callback that waited for space notifies nobody either', () => {
-    const { words, requests, responses, notified } = pumps();
-    responses.serve(nothing);
-    for (let i = 0; i < 4; i++) requests.submit(ask(i), nothing);
-    requests.push();
-    requests.space(() => {
-      requests.submit(ask(9), nothing);
-      requests.close();
-    });
-    responses.upcall();
-    expect(publications(words, sring.reqProd, () => requests.upcall())).to.equal(0);
-    expect(notified.back).to.equal(1);
-  });
-
-  it('at whatever moment tells each sender once: answered or lost', async () => {
-    const step = fc.constantFrom('submit', 'request', 'space', 'push', 'back', 'front');
-    await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
-        const { requests, responses, errors } = pumps(0xfffffffe);
-        responses.serve((request, response) => {
-          response.status = request.length;
-        });
-        const told: number[] = [];
-        const end = new Disconnected('the end');
-        const count = (n: number): void => {
-          told[n] = (told[n] ?? 0) + 1;
-        };
-        const senders: Promise<void>[] = [];
-        const submit = (): boolean => {
-          const n = told.length;
-          const lost = (error: Error): void => {
-            expect(error).to.equal(end);
-            count(n);
-          };
-          const taken = requests.submit(ask(n), ({ status }) => count(status), lost);
-          if (taken) told[n] = 0;
-          return taken;
-        };
-        const does: Readonly<Record<string, () => void>> = {
-          submit,
-          request: () => {
-            const n = told.length;
-            told[n] = 0;
-            const sending = requests.request(
-              (request) => {
-                request.length = n;
-              },
-              ({ status }) => status,
-            );
-            senders.push(
-              sending.then(count, (error) => {
-                expect(error).to.equal(end);
-                count(n);
-              }),
-            );
-          },
-          space: () =>
-            requests.space(() => {
-              submit();
-              submit();
-            }),
-          push: () => requests.push(),
-          back: () => responses.upcall(),
-          front: () => requests.upcall(),
-        };
-        for (const name of steps) does[name]?.();
-        requests.close(end);
-        expect(() => submit()).to.throw(Disconnected, 'the end');
-        responses.upcall();
-        expect(requests.upcall()).to.equal(0);
-        await Promise.all(senders);
-        await requests.idle();
-        expect(told.every((times) => times === 1)).to.equal(true);
-        expect(errors).to.eql([]);
-      }),
-    );
   });
 });
 

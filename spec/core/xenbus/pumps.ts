@@ -1,6 +1,7 @@
 import { BackRing, FrontRing, type GrantRef, grantRef, i16, type Slot, struct, u16 } from '../../../core/index.js';
 import { Requests } from '../../../core/xenbus/requests.js';
 import { Responses } from '../../../core/xenbus/responses.js';
+import { hookAtomics } from '../../support/atomics.js';
 
 /** A ring of 8-byte slots, paired by `id`. */
 export const paired = {
@@ -49,3 +50,13 @@ export const ask =
 
 /** Lets all promises that can go on do so. */
 export const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
+/** Runs what publishes on `words`, and counts how often a producer index is written there. */
+export const publications = (words: Int32Array, index: number, run: () => unknown): number => {
+  let count = 0;
+  hookAtomics(
+    { after: (of, word, _, kind) => void (of === words && word === index && kind === 'store' && count++) },
+    run,
+  );
+  return count;
+};

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { BackRing, Disconnected, FrontRing, type GrantRef, PeerFault } from '../../../core/index.js';
-import { Requests } from '../../../core/xenbus/requests.js';
-import { ask, type paired, pumps, settled, unpaired } from './pumps.js';
+import { type GrantRef, PeerFault } from '../../../core/index.js';
+import type { Requests } from '../../../core/xenbus/requests.js';
+import { ask, type paired, pumps, settled } from './pumps.js';
 
 const nothing = (): void => {};
 
@@ -307,99 +307,6 @@ describe('a peer that lies', () => {
     requests.submit(ask(1), nothing);
     Atomics.store(words, 2, 1);
     expect(() => requests.upcall()).to.throw(PeerFault, 'rsp_prod');
-  });
-});
-
-describe('a ring whose responses have no id', () => {
-  it('hands the responses out in the order of the requests, across the wrap', () => {
-    const words = new Int32Array(64 / 4 + 8);
-    const options = { notify: nothing, onError: nothing };
-    const requests = new Requests(new FrontRing(words, unpaired, { first: 0xfffffffd }), options);
-    const back = new BackRing(words, unpaired);
-    const seen: number[] = [];
-    let sent = 0;
-    for (let round = 0; round < 5; round++) {
-      while (
-        requests.submit(
-          (slot) => slot.set({ id: 0, length: sent, gref: 0 as GrantRef }),
-          ({ status }) => seen.push(status),
-        )
-      )
-        sent++;
-      requests.push();
-      for (let i = back.unconsumed() - (round % 2); i > 0; i--) {
-        const exchange = back.take();
-        exchange.response.status = exchange.request.length;
-        back.put(exchange);
-      }
-      back.push();
-      requests.upcall();
-    }
-    expect(seen).to.deep.equal(Array.from({ length: seen.length }, (_, i) => i));
-    expect(seen.length).to.be.greaterThan(10);
-  });
-});
-
-describe('close', () => {
-  it('tells all that is outstanding and all that waits, and refuses what comes after', async () => {
-    const { requests } = pumps();
-    const lost: [string, number][] = [];
-    const ids: number[] = [];
-    requests.submit(
-      (slot, id) => {
-        ids.push(id);
-        ask(1)(slot);
-      },
-      nothing,
-      (error, id) => lost.push([error.message, id]),
-    );
-    requests.submit(ask(2), nothing);
-    const all = Array.from({ length: 6 }, () => requests.request(nothing, () => 'answered').catch((error) => error));
-    let room = 0;
-    requests.space(() => room++);
-    const end = new Disconnected('the backend closed');
-    requests.close(end);
-    requests.close(new Error('a second time'));
-    expect(lost).to.deep.equal([['the backend closed', ids[0]]]);
-    expect(await Promise.all(all)).to.deep.equal([end, end, end, end, end, end]);
-    expect(() => requests.submit(ask(3), nothing)).to.throw(Disconnected, 'the backend closed');
-    expect(await requests.request(nothing, nothing).catch(String)).to.match(/the backend closed/);
-    requests.space(() => room++);
-    expect([room, requests.free]).to.deep.equal([0, 0]);
-    await requests.idle();
-  });
-
-  it('from within a done drops the rest of the batch silently', () => {
-    const { requests, responses, errors } = pumps();
-    responses.serve(nothing);
-    const done: number[] = [];
-    const lost: number[] = [];
-    for (const i of [0, 1, 2]) {
-      requests.submit(
-        ask(i),
-        () => {
-          done.push(i);
-          requests.close();
-        },
-        () => lost.push(i),
-      );
-    }
-    requests.push();
-    responses.upcall();
-    requests.upcall();
-    expect([done, lost, errors]).to.deep.equal([[0], [1, 2], []]);
-  });
-
-  it('reports what a lost callback throws and tells the others', () => {
-    const { requests, errors } = pumps();
-    const lost: number[] = [];
-    const fails = (): void => {
-      throw new Error('lost');
-    };
-    requests.submit(ask(1), nothing, fails);
-    requests.submit(ask(2), nothing, () => lost.push(2));
-    requests.close();
-    expect([lost, errors.map(String)]).to.deep.equal([[2], ['Error: lost']]);
   });
 });
 
