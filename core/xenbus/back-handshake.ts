@@ -11,6 +11,7 @@ import {
   backFailed,
   backSteps,
 } from './back-table.js';
+import { describe } from './describe.js';
 import type { DeviceInfo } from './device-info.js';
 import { disposeOf } from './dispose-of.js';
 import type { Backend } from './driver.js';
@@ -78,7 +79,14 @@ export class BackHandshake extends Handshake<BackStep> {
         await this.#offer(look);
         return true;
       case 'connect':
-        await this.#connect(look);
+        try {
+          await this.#connect(look);
+        } catch (error) {
+          if (await this.#stillBoth(look)) throw error;
+          // Keys that the frontend no longer stands by: its program has begun anew.
+          this.#release();
+          this.report('warning', describe(error));
+        }
         return true;
       case 'close':
         await this.#quiesce();
@@ -142,6 +150,10 @@ export class BackHandshake extends Handshake<BackStep> {
     await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
   }
 
+  async #stillBoth(look: Look): Promise<boolean> {
+    return (await this.#stillOwn(look)) && (await readOtherState(this.environment.store, this.device)) === look.other;
+  }
+
   async #stillOwn({ own }: Look): Promise<boolean> {
     return (await readOwnState(this.environment.store, this.device)) === own;
   }
@@ -165,9 +177,8 @@ export class BackHandshake extends Handshake<BackStep> {
     const peer = parseTexts(device.otherendPath, keys, texts);
     const names = parseTexts(device.otherendPath, ringKeys, texts);
     const ring = life.map(environment, device, this.#protocol, names, (error) => this.reportError(error));
-    const said = await this.#driverSays(
-      this.#driver.connect(this.#link(life, ring, peer)),
-      async () => (await this.#stillOwn(look)) && (await readOtherState(environment.store, device)) === look.other,
+    const said = await this.#driverSays(this.#driver.connect(this.#link(life, ring, peer)), () =>
+      this.#stillBoth(look),
     );
     if (said !== undefined) life.link.add(() => disposeOf(said.value));
     if (said === undefined || this.#life !== life) return this.#releaseOnly(life);

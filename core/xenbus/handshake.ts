@@ -22,7 +22,7 @@ import type { EventChannels } from '../domain/event-channels.js';
 import type { GrantTable } from '../domain/grant-table.js';
 import type { Log, LogLevel } from '../domain/log.js';
 import type { XenStore } from '../domain/xenstore.js';
-import { PeerFault } from '../errors.js';
+import { Disconnected, PeerFault } from '../errors.js';
 import { describe, errorNode } from './describe.js';
 import type { DeviceInfo } from './device-info.js';
 import { latestMap } from './latest-map.js';
@@ -208,7 +208,12 @@ export abstract class Handshake<Step extends string> {
   /** Moves to a state, with what goes with it, in one transaction; whether it did. */
   protected async switchState(change: StateChange): Promise<boolean> {
     const { from, to } = change;
-    const written = await this.environment.store.transaction((store) => writeState(store, this.device, change));
+    const written = await this.environment.store.transaction(async (store) => {
+      const did = await writeState(store, this.device, change);
+      // Whoever has the device after this handshake finds nothing of it that was still under way.
+      if (this.stopped) throw new Disconnected(`${this.device.path} is no longer driven`);
+      return did;
+    });
     if (written) this.report('info', from === to ? `${to} again` : `${from} → ${to}`);
     return written;
   }
@@ -235,6 +240,7 @@ export abstract class Handshake<Step extends string> {
           return;
         } else throw seen.fault;
       } catch (error) {
+        if (this.stopped) return;
         if ('state' in seen && seen.state !== 'Unknown' && (await this.#isGone())) {
           // What failed with the other end going in the middle is no failure of the device: the table says what to do then.
           this.report('warning', describe(error));

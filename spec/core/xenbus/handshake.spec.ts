@@ -1,6 +1,15 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { firstValueFrom, take, toArray } from 'rxjs';
-import { connection, Disconnected, devices$, type StoreOperations } from '../../../core/index.js';
+import {
+  connection,
+  type Device,
+  Disconnected,
+  devices$,
+  type StoreOperations,
+  serveDevices,
+} from '../../../core/index.js';
+import { devicePaths } from '../../../core/toolstack/index.js';
 import { latestMap } from '../../../core/xenbus/latest-map.js';
 import {
   backendOf,
@@ -301,7 +310,6 @@ describe('a handshake', () => {
 
       const other = await rig.machine.guest('other');
       await rig.machine.toolstack.attach({ ...rig.device, backend: other.domid });
-      const { serveDevices } = await import('../../../core/index.js');
       serveDevices(other, DoublerBackend);
       const found = await firstValueFrom(devices$(rig.guest, DoublerFrontend));
       const again = await firstValueFrom(found.connections$);
@@ -433,5 +441,76 @@ describe('a handshake', () => {
     const other = frontendOf({ connect: () => 1 });
     expect(await outcome(connection(rig.guest, other))).to.be.instanceOf(TypeError);
     expect(await rig.states()).to.equal('4 4');
+  });
+
+  it('stands connected after any sequence of restarts, closes, detachments and deaths, and in the end nothing is left', async function () {
+    this.timeout(120_000);
+    const mishap = fc.record({
+      what: fc.constantFrom(
+        'frontend restarts',
+        'backend restarts',
+        'backend dies',
+        'device closes',
+        'device is detached',
+      ),
+      /** How much later it comes, in readings of the store. */
+      after: fc.nat(40),
+    });
+    const live = async (
+      seed: number,
+      mishaps: readonly { readonly what: string; readonly after: number }[],
+    ): Promise<void> => {
+      await rig[Symbol.asyncDispose]();
+      await start(seed);
+      const { machine } = rig;
+      let back = rig.backend;
+      let device: Device<Doubler> | undefined;
+      const config = () => ({ ...rig.device, backend: back.domid });
+      const drive = () => devices$(rig.guest, DoublerFrontend).subscribe((found) => (device = found));
+      const anew = async (): Promise<void> => {
+        await machine.toolstack.detach(config());
+        await machine.toolstack.attach(config());
+      };
+      let serving = serveDevices(back, DoublerBackend);
+      let driving = drive();
+      const befall: Readonly<Record<string, () => unknown>> = {
+        'frontend restarts': () => {
+          driving.unsubscribe();
+          driving = drive();
+        },
+        'backend restarts': () => {
+          serving.unsubscribe();
+          serving = serveDevices(back, DoublerBackend);
+        },
+        'backend dies': async () => {
+          await machine.toolstack.destroy(back.domid);
+          back = await machine.guest(`${back.name}-`);
+          serving = serveDevices(back, DoublerBackend);
+          await machine.toolstack.attach(config());
+        },
+        'device closes': async () => {
+          void device?.close();
+          await rig.pass(1);
+          await anew();
+        },
+        'device is detached': anew,
+      };
+      await machine.toolstack.attach(config());
+      for (const { what, after } of mishaps) {
+        for (let i = 0; i < after; i++) await rig.store.read('/tool');
+        await befall[what]?.();
+      }
+      await rig.pass(30_000);
+      const { frontend, backend } = devicePaths(config());
+      expect(`${await rig.store.read(`${frontend}/state`)} ${await rig.store.read(`${backend}/state`)}`).to.equal(
+        '4 4',
+      );
+      expect(await (await connection(rig.guest, DoublerFrontend)).double(21)).to.equal(42);
+      await machine.toolstack.detach(config());
+      driving.unsubscribe();
+      await rig.idle();
+      rig.expectNothingHeld();
+    };
+    await fc.assert(fc.asyncProperty(fc.nat(), fc.array(mishap, { maxLength: 10 }), live), { numRuns: 30 });
   });
 });
