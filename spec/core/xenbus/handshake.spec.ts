@@ -245,7 +245,7 @@ describe('a handshake', () => {
 
     it('connects again whatever state its program restarts in', async function () {
       this.timeout(60_000);
-      for (let picks = 0; picks < 120; picks += 3) {
+      for (let picks = 0; picks < 170; picks += 2) {
         await rig[Symbol.asyncDispose]();
         await start(picks);
         const first = rig.serve();
@@ -270,7 +270,7 @@ describe('a handshake', () => {
 
     it('connects again whatever state the frontend’s program restarts in', async function () {
       this.timeout(60_000);
-      for (let picks = 0; picks < 120; picks += 3) {
+      for (let picks = 0; picks < 170; picks += 2) {
         await rig[Symbol.asyncDispose]();
         await start(picks);
         rig.serve();
@@ -383,7 +383,7 @@ describe('a handshake', () => {
     it('survives the death of either domain at any moment of the handshake', async function () {
       this.timeout(60_000);
       for (const victim of ['guest', 'backend'] as const) {
-        for (let picks = 0; picks < 120; picks += 5) {
+        for (let picks = 0; picks < 170; picks += 5) {
           await rig[Symbol.asyncDispose]();
           await start(picks);
           rig.serve();
