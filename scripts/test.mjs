@@ -10,7 +10,14 @@ const compiled = (arg) => {
   return statSync(at(path)).isDirectory() ? `dist/${path}/**/*.spec.js` : `dist/${path.replace(/\.ts$/, '.js')}`;
 };
 
+const args = process.argv.slice(2);
+const missing = args.find((arg) => /^(\.\/)?spec\//.test(arg) && !existsSync(at(arg)));
+if (missing !== undefined) {
+  process.stderr.write(`splitring: there is no ${missing}; name a spec by its source, or a folder of specs\n`);
+  process.exit(2);
+}
+
 await ready();
 const mocha = at('node_modules/mocha/bin/mocha.js');
-const { code } = await run(process.execPath, [mocha, ...process.argv.slice(2).map(compiled)], 'inherit');
+const { code } = await run(process.execPath, [mocha, ...args.map(compiled)], 'inherit');
 process.exitCode = code ?? 1;
