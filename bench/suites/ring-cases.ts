@@ -1,4 +1,5 @@
-// The loops that the ring suite times, one per process: JIT feedback of one style must never reach another.
+// The loops that the ring suite times, one per process: JIT feedback of one style must never reach another. Long, since each style
+// is written out for each protocol: a piece that they shared would be measured instead of them.
 import { BackRing } from '../../core/abi/back-ring.js';
 import { FrontRing } from '../../core/abi/front-ring.js';
 import { type InPlace, inPlaceClass } from '../../core/abi/in-place.js';

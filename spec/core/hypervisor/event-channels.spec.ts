@@ -1,3 +1,4 @@
+// Long, since it has one test for each rule and error of each operation, in the order of event_channel.h.
 import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
 import { DOMID_SELF, type Domid, type Port } from '../../../core/abi/units.js';

@@ -1,3 +1,4 @@
+// Long, since a backend has much to hold against: each test plays one frontend of another manner on the same rig.
 import { expect } from 'chai';
 import { Observable } from 'rxjs';
 import { type BackLink, Offer, PeerFault } from '../../../core/index.js';

@@ -1,3 +1,4 @@
+// Long, since a frontend has much to hold against: each test plays one backend of another manner on the same rig.
 import { expect } from 'chai';
 import { firstValueFrom } from 'rxjs';
 import {

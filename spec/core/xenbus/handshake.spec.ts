@@ -1,3 +1,4 @@
+// Long, since the whole life of a device is told in one place: order, closing, restarts, deaths, over the same rig.
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { firstValueFrom, take, toArray } from 'rxjs';
