@@ -11,7 +11,10 @@ const compiled = (arg) => {
 };
 
 const args = process.argv.slice(2);
-const missing = args.find((arg) => /^(\.\/)?spec\//.test(arg) && !existsSync(at(arg)));
+// What follows an option may be its value, and look like a path.
+const missing = args.find(
+  (arg, i) => /^(\.\/)?spec\//.test(arg) && !args[i - 1]?.startsWith('-') && !existsSync(at(arg)),
+);
 if (missing !== undefined) {
   process.stderr.write(`splitring: there is no ${missing}; name a spec by its source, or a folder of specs\n`);
   process.exit(2);

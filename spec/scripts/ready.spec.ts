@@ -69,6 +69,12 @@ describe('scripts/ready.mjs', () => {
     expect(printed).to.equal('dist/spec/core/a.spec.js,dist/spec/core/**/*.spec.js,-g,spec/none\n');
   });
 
+  it('refuses to test a spec that is not there, rather than to run all of them', async () => {
+    const { code, said } = await ended(project().start('scripts/test.mjs', 'spec/core/none.spec.ts'));
+    expect(said).to.match(/^splitring: there is no spec\/core\/none\.spec\.ts; .*\n$/);
+    expect(code).to.equal(2);
+  });
+
   describe('before scripts/splitring.mjs', () => {
     it('makes a checkout ready, keeps stdout for the command and hands it the arguments', async () => {
       project().write(
