@@ -52,3 +52,12 @@ export class PeerFault extends Error {
 export class Disconnected extends Error {
   override readonly name = 'Disconnected';
 }
+
+/** What was thrown, as an Error: anything can be thrown. */
+export const asError = (thrown: unknown): Error => (thrown instanceof Error ? thrown : new Error(String(thrown)));
+
+/** What was thrown, by kind and message, in one line. */
+export const errorText = (thrown: unknown): string => {
+  const text = thrown instanceof Error ? `${thrown.name}: ${thrown.message}` : String(thrown);
+  return text.replaceAll(/\s*\n\s*/g, ' ');
+};

@@ -79,7 +79,7 @@ export { type CopySegment, GrantTable, type Page, type SharedPage } from './doma
 export { Log, type LogEntry, type LogLevel } from './domain/log.js';
 export { CommandLine, Program, Reporter } from './domain/program.js';
 export { type Access, type Permission, type StoreOperations, XenStore } from './domain/xenstore.js';
-export { Disconnected, GrantError, PeerFault, XenError } from './errors.js';
+export { asError, Disconnected, errorText, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';
 export { type BackState, type BackStep, backendTable, backSteps } from './xenbus/back-table.js';
 export { boot, type DomainModule } from './xenbus/boot.js';

@@ -1,5 +1,6 @@
 import { from, map, race } from 'rxjs';
 import type { StoreOperations } from '../domain/xenstore.js';
+import { errorText } from '../errors.js';
 import { BackLife, type MappedRing, ringKeys } from './back-life.js';
 import type { BackLink } from './back-link.js';
 import {
@@ -11,7 +12,6 @@ import {
   backFailed,
   backSteps,
 } from './back-table.js';
-import { describe } from './describe.js';
 import type { DeviceInfo } from './device-info.js';
 import { disposeOf } from './dispose-of.js';
 import type { Backend } from './driver.js';
@@ -85,7 +85,7 @@ export class BackHandshake extends Handshake<BackStep> {
           if (await this.#stillBoth(look)) throw error;
           // Keys that the frontend no longer stands by: its program has begun anew.
           this.#release();
-          this.report('warning', describe(error));
+          this.report('warning', errorText(error));
         }
         return true;
       case 'close':

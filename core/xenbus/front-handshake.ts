@@ -1,7 +1,7 @@
 import { BehaviorSubject, filter, map, type Observable, Subject } from 'rxjs';
 import { asDomid } from '../abi/units.js';
 import type { StoreOperations } from '../domain/xenstore.js';
-import { Disconnected, PeerFault } from '../errors.js';
+import { asError, Disconnected, PeerFault } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
 import type { Frontend } from './driver.js';
 import { FrontLife } from './front-life.js';
@@ -220,5 +220,3 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     this.guard(() => life?.release());
   }
 }
-
-const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

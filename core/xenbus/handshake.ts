@@ -22,9 +22,9 @@ import type { EventChannels } from '../domain/event-channels.js';
 import type { GrantTable } from '../domain/grant-table.js';
 import type { Log, LogLevel } from '../domain/log.js';
 import type { XenStore } from '../domain/xenstore.js';
-import { Disconnected, PeerFault } from '../errors.js';
-import { describe, errorNode } from './describe.js';
+import { Disconnected, errorText, PeerFault } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
+import { errorNode } from './error-node.js';
 import { latestMap } from './latest-map.js';
 import { Standstill } from './standstill.js';
 import { readOtherState, readOwnState, type StateChange, writeState } from './state-nodes.js';
@@ -100,7 +100,7 @@ export abstract class Handshake<Step extends string> {
         )
         .subscribe({
           error: (error) => {
-            this.report('error', `the handshake cannot go on: ${describe(error)}`);
+            this.report('error', `the handshake cannot go on: ${errorText(error)}`);
             this.finish('broken');
           },
         }),
@@ -169,7 +169,7 @@ export abstract class Handshake<Step extends string> {
   }
 
   protected reportError(error: unknown): void {
-    this.report('error', describe(error));
+    this.report('error', errorText(error));
   }
 
   protected report(level: LogLevel, text: string): void {
@@ -243,7 +243,7 @@ export abstract class Handshake<Step extends string> {
         if (this.stopped) return;
         if ('state' in seen && seen.state !== 'Unknown' && (await this.#isGone())) {
           // What failed with the other end going in the middle is no failure of the device: the table says what to do then.
-          this.report('warning', describe(error));
+          this.report('warning', errorText(error));
           continue;
         }
         await this.#failed(error, own, 'state' in seen ? seen.state : undefined);
@@ -292,7 +292,7 @@ export abstract class Handshake<Step extends string> {
     try {
       await this.environment.store.write(`error/${this.device.path}/error`, errorNode(error));
     } catch (failure) {
-      this.report('warning', `the reason could not be written to the store: ${describe(failure)}`);
+      this.report('warning', `the reason could not be written to the store: ${errorText(failure)}`);
     }
     if (own !== 'Closing' && own !== 'Closed') await this.switchState({ from: own, to: 'Closing' });
   }

@@ -1,7 +1,6 @@
 import { merge, NEVER, type Observable, Subject, Subscription } from 'rxjs';
 import { asDomid } from '../abi/units.js';
-import { PeerFault } from '../errors.js';
-import { describe } from './describe.js';
+import { errorText, PeerFault } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
 import type { Handshake, HandshakeEnvironment } from './handshake.js';
 import { latestMap } from './latest-map.js';
@@ -77,14 +76,14 @@ export const startProbe = (
         await start(path);
       } catch (error) {
         failed.add(path);
-        log.write({ level: 'error', source: path, text: describe(error) });
+        log.write({ level: 'error', source: path, text: errorText(error) });
       }
     }
   };
   all.add(
     merge(store.watch$(directory), again$, changed$)
       .pipe(latestMap(look))
-      .subscribe({ error: (error) => log.write({ level: 'error', source: directory, text: describe(error) }) }),
+      .subscribe({ error: (error) => log.write({ level: 'error', source: directory, text: errorText(error) }) }),
   );
   return all;
 };

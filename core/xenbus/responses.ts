@@ -3,6 +3,7 @@ import type { BackRing, Exchange } from '../abi/back-ring.js';
 import { errno } from '../abi/errno.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import { PeerFault, XenError } from '../errors.js';
+import { isPromise } from './is-promise.js';
 import { type Drain, RingSlots, type Slots } from './slots.js';
 
 /**
@@ -28,9 +29,6 @@ interface Turn<Q extends Struct, R extends Struct, Id extends string> {
   readonly exchange: Exchange<Q, R, Id>;
   put: (() => void) | undefined;
 }
-
-const isPromise = (value: unknown): value is PromiseLike<unknown> =>
-  typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 
 const unserved = (): never => {
   throw new XenError('EOPNOTSUPP', 'nobody serves this ring');

@@ -1,4 +1,5 @@
 import {
+  asError,
   type FrontLink,
   type GrantRef,
   PAGE_SIZE,
@@ -109,7 +110,7 @@ export class TransferQueue implements Disposable {
         transfer.sent();
       }
     } catch (error) {
-      transfer.fail(error instanceof Error ? error : new Error(String(error)));
+      transfer.fail(asError(error));
     }
     return true;
   }

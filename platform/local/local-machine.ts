@@ -5,11 +5,13 @@ import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
   type Abi,
   asDomid,
+  asError,
   boot,
   Domain,
   type DomainConfig,
   Domctl,
   type Domid,
+  errorText,
   type LogEntry,
   type Plain,
   Program,
@@ -307,9 +309,13 @@ export class LocalMachine extends Machine {
 
   #fault(name: string, error: unknown): void {
     const domain = [...this.#domains.values()].find((entry) => entry.domain.name === name)?.domain ?? this.dom0;
-    const { name: kind, message, stack } = asError(error);
-    const text = `${kind}: ${message}`.replaceAll(/\s*\n\s*/g, ' ');
-    this.#write(domain, { level: 'error', source: name, text, ...(stack === undefined ? {} : { stack }) });
+    const { stack } = asError(error);
+    this.#write(domain, {
+      level: 'error',
+      source: name,
+      text: errorText(error),
+      ...(stack === undefined ? {} : { stack }),
+    });
   }
 
   readonly #write = (domain: Domain, entry: LogEntry): void => {
@@ -327,5 +333,3 @@ const check = (result: number, what: string): number => {
   if (result < 0) throw new XenError(-result, what);
   return result;
 };
-
-const asError = (error: unknown): Error => (error instanceof Error ? error : new Error(String(error)));

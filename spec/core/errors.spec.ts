@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { errno } from '../../core/abi/errno.js';
 import { gntst } from '../../core/abi/gntst.js';
-import { Disconnected, GrantError, PeerFault, XenError } from '../../core/errors.js';
+import { asError, Disconnected, errorText, GrantError, PeerFault, XenError } from '../../core/errors.js';
 
 describe('XenError', () => {
   it('carries the number of errno.h, whether it is given by number or by name', () => {
@@ -65,5 +65,18 @@ describe('the three kinds of error', () => {
     expect(new PeerFault('a')).not.to.be.instanceOf(XenError);
     expect(new Disconnected('a')).not.to.be.instanceOf(PeerFault);
     expect(new XenError('EIO', 'a')).not.to.be.instanceOf(GrantError);
+  });
+});
+
+describe('whatever was thrown', () => {
+  it('is an Error: the same, or one that says what it was', () => {
+    const fault = new PeerFault('a');
+    expect(asError(fault)).to.equal(fault);
+    expect(asError('text').message).to.equal('text');
+  });
+
+  it('is told in one line, by its kind where it has one', () => {
+    expect(errorText(new PeerFault('first\n  second'))).to.equal('PeerFault: first second');
+    expect(errorText('text')).to.equal('text');
   });
 });
