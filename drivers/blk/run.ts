@@ -1,14 +1,13 @@
-import { type BackGrants, type GrantRef, PAGE_SIZE, type Page, SECTOR_SIZE } from '../../core/index.js';
-import type { Disk } from './disk.js';
+import { type GrantRef, PAGE_SIZE, SECTOR_SIZE } from '../../core/index.js';
+import type { Disk, DiskResult } from './disk.js';
+import type { MappedGrants, Mapping } from './mapped-grants.js';
 import { SECTORS_PER_PAGE } from './protocol.js';
+import { blkifRsp } from './wire.js';
 
 /** Views that one preadv or pwritev takes (limits.h `IOV_MAX`). */
 export const MAX_VIEWS = 1024;
 /** Bytes that one call moves; a whole ring of full requests is 1.4 MB. */
 export const MAX_BYTES = 1 << 20;
-
-const READONLY = { readonly: true };
-const WRITABLE = { readonly: false };
 
 /**
  * Consecutive requests of one direction whose sectors follow one another on the disk: their pages are mapped as they come, and one
@@ -16,24 +15,29 @@ const WRITABLE = { readonly: false };
  */
 export class Run {
   readonly #disk: Disk;
-  readonly #grants: BackGrants;
+  readonly #grants: MappedGrants;
   #write = false;
   /** The run's sectors, from the first to the one behind the last. */
   #begin = 0;
   #end = 0;
   #requests = 0;
   #segments = 0;
-  /** By request: the caller's ticket, the first segment, the first sector. The entry behind the last is the end of the last. */
+  /**
+   * By request: the caller's ticket, its operation, the status of its answer, the first segment, the first sector. The entry behind the
+   * last is the end of the last.
+   */
   readonly #tickets: number[] = [];
+  readonly #operations: number[] = [];
+  readonly #statuses: number[] = [];
   readonly #firsts: number[] = [0];
   readonly #sectors: number[] = [0];
   /** By segment: the mapped page, and the bytes of it that count. */
-  readonly #pages: (Page | undefined)[] = [];
+  readonly #pages: (Mapping | undefined)[] = [];
   readonly #offsets: number[] = [];
   readonly #lengths: number[] = [];
   readonly #views: Uint8Array[] = [];
 
-  constructor(disk: Disk, grants: BackGrants) {
+  constructor(disk: Disk, grants: MappedGrants) {
     this.#disk = disk;
     this.#grants = grants;
   }
@@ -52,6 +56,21 @@ export class Run {
     return this.#tickets[i] as number;
   }
 
+  /** The operation of the `i`th request; a flush that carries data is a write here. */
+  operation(i: number): number {
+    return this.#operations[i] as number;
+  }
+
+  /** What the `i`th request is answered with: okay, unless it failed. */
+  status(i: number): number {
+    return this.#statuses[i] as number;
+  }
+
+  /** The `i`th request has failed. */
+  fail(i: number): void {
+    this.#statuses[i] = blkifRsp.error;
+  }
+
   /** The first sector of the `i`th request, and for `i` = {@link requests} the one behind the last. */
   sector(i: number): number {
     return this.#sectors[i] as number;
@@ -68,28 +87,35 @@ export class Run {
     );
   }
 
+  /** Whether a request of these sectors must not be carried out at the same time: one of the two writes what the other touches. */
+  excludes(write: boolean, sector: number, sectors: number): boolean {
+    return (write || this.#write) && sector < this.#end && this.#begin < sector + sectors;
+  }
+
   /** Maps a segment of the request that comes next. @throws GrantError */
   map(write: boolean, ref: GrantRef, firstSector: number, lastSector: number): void {
     const i = this.#segments;
-    this.#pages[i] = this.#grants.map(ref, write ? READONLY : WRITABLE);
+    this.#pages[i] = this.#grants.map(ref, write);
     this.#offsets[i] = firstSector * SECTOR_SIZE;
     this.#lengths[i] = (lastSector - firstSector + 1) * SECTOR_SIZE;
     this.#segments = i + 1;
   }
 
-  /** Unmaps what was mapped of a request that will not be added after all. */
+  /** Lets go of what was mapped of a request that will not be added after all. */
   unmapUnadded(): void {
     this.#unmapTo(this.#firsts[this.#requests] as number);
   }
 
   /** Adds the request whose segments were mapped. */
-  add(ticket: number, write: boolean, sector: number, sectors: number): void {
+  add(ticket: number, operation: number, write: boolean, sector: number, sectors: number): void {
     const i = this.#requests;
     if (i === 0) {
       this.#begin = sector;
       this.#write = write;
     }
     this.#tickets[i] = ticket;
+    this.#operations[i] = operation;
+    this.#statuses[i] = blkifRsp.okay;
     this.#sectors[i] = sector;
     this.#end = this.#sectors[i + 1] = sector + sectors;
     this.#firsts[i + 1] = this.#segments;
@@ -97,16 +123,16 @@ export class Run {
   }
 
   /** Carries all requests out by one call. @throws what the disk throws */
-  carryOut(): void {
-    this.#move(0, this.#segments, this.#begin);
+  carryOut(): DiskResult {
+    return this.#move(0, this.#segments, this.#begin);
   }
 
   /** Carries one request out. @throws what the disk throws */
-  carryOutOne(i: number): void {
-    this.#move(this.#firsts[i] as number, this.#firsts[i + 1] as number, this.#sectors[i] as number);
+  carryOutOne(i: number): DiskResult {
+    return this.#move(this.#firsts[i] as number, this.#firsts[i + 1] as number, this.#sectors[i] as number);
   }
 
-  /** Unmaps all pages; the requests are still known. */
+  /** Lets go of all pages; the requests are still known. */
   unmap(): void {
     this.#unmapTo(0);
   }
@@ -116,42 +142,44 @@ export class Run {
     this.#requests = 0;
   }
 
-  #move(from: number, to: number, sector: number): void {
+  #move(from: number, to: number, sector: number): DiskResult {
     this.#gather(from, to);
-    if (this.#write) this.#disk.writeFrom(this.#views, sector * SECTOR_SIZE);
-    else this.#disk.readInto(this.#views, sector * SECTOR_SIZE);
+    const at = sector * SECTOR_SIZE;
+    return this.#write ? this.#disk.writeFrom(this.#views, at) : this.#disk.readInto(this.#views, at);
   }
 
   /** Lists the bytes of segments as views, of which pages that lie side by side in memory share one. */
   #gather(from: number, to: number): void {
     const views = this.#views;
     let count = 0;
+    // The view that grows: its memory, where it begins, its length; and the page that it is while it has no other.
+    let whole: Uint8Array | undefined;
+    let buffer: ArrayBufferLike | undefined;
     let at = 0;
     let length = 0;
     for (let i = from; i < to; i++) {
-      const bytes = this.#bytes(i);
-      const offset = this.#offsets[i] as number;
+      const page = this.#page(i);
+      const begin = page.at + (this.#offsets[i] as number);
       const more = this.#lengths[i] as number;
-      const last = count === 0 ? undefined : views[count - 1];
-      if (last !== undefined && last.buffer === bytes.buffer && at + length === bytes.byteOffset + offset) {
+      if (buffer === page.buffer && at + length === begin) {
+        whole = undefined;
         length += more;
-        // The views before are whole, so only the last one is made anew, once, when its run of pages ends.
         continue;
       }
-      if (last !== undefined && last.length !== length) views[count - 1] = new Uint8Array(last.buffer, at, length);
-      views[count++] = more === PAGE_SIZE ? bytes : bytes.subarray(offset, offset + more);
-      at = bytes.byteOffset + offset;
+      if (buffer !== undefined) views[count++] = whole ?? new Uint8Array(buffer, at, length);
+      whole = more === PAGE_SIZE ? page.bytes : undefined;
+      buffer = page.buffer;
+      at = begin;
       length = more;
     }
-    const last = count === 0 ? undefined : views[count - 1];
-    if (last !== undefined && last.length !== length) views[count - 1] = new Uint8Array(last.buffer, at, length);
+    if (buffer !== undefined) views[count++] = whole ?? new Uint8Array(buffer, at, length);
     if (views.length !== count) views.length = count;
   }
 
-  #bytes(segment: number): Uint8Array {
+  #page(segment: number): Mapping {
     const page = this.#pages[segment];
     if (page === undefined) throw new Error(`segment ${segment} of a run is not mapped`);
-    return page.bytes;
+    return page;
   }
 
   #unmapTo(first: number): void {
@@ -159,7 +187,7 @@ export class Run {
       this.#segments--;
       const page = this.#pages[this.#segments];
       this.#pages[this.#segments] = undefined;
-      page?.[Symbol.dispose]();
+      if (page !== undefined) this.#grants.release(page);
     }
   }
 }
