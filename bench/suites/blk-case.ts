@@ -1,8 +1,15 @@
 // One case of the suite `blk`, in a process of its own: prints how many reads a second it made.
 import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
-import { asSector, connection, type Plain } from '../../core/index.js';
+import { asSector, connection } from '../../core/index.js';
 import type { Machine } from '../../core/toolstack/index.js';
-import { type BlockDevice, BlkFrontend, REQUEST_BYTES, type RequestPages, vbdKeys, vdevOf } from '../../drivers/blk/index.js';
+import {
+  BlkFrontend,
+  type BlockDevice,
+  REQUEST_BYTES,
+  type RequestPages,
+  vbdKeys,
+  vdevOf,
+} from '../../drivers/blk/index.js';
 import { LocalMachine } from '../../platform/local/index.js';
 
 /** What a case does: reads of so many bytes, so many at once, one after another or anywhere on the file. */
@@ -220,20 +227,27 @@ const deviceLoop = async (disk: BlockDevice, load: Load): Promise<number> => {
   return check ? state.checked : meter.rate;
 };
 
-const MODULE = new URL('../../drivers/blk/module.js', import.meta.url);
+const RAW_DISKS = new URL('../../drivers/blk/module.js', import.meta.url);
+const NO_DISK = new URL('./blk-null.module.js', import.meta.url);
+
+/** What a case's machine is like. */
+interface Setup {
+  readonly module?: URL;
+  readonly io?: 'sync' | 'async';
+  readonly persistent?: boolean;
+}
 
 /** A disk of the file on a machine of ours, for `work`; with all of it taken down again afterwards. */
 const withDisk = async (
   machine: Machine,
   file: string,
-  cmdline: Plain,
-  persistent: boolean,
+  { module = RAW_DISKS, io = 'sync', persistent = true }: Setup,
   work: (disk: BlockDevice) => Promise<number>,
 ): Promise<number> => {
   const backend = await machine.boot({
     name: 'backend',
-    module: MODULE,
-    cmdline,
+    module,
+    cmdline: { io },
     offer: { 'feature-persistent': persistent },
   });
   const guest = await machine.guest('guest');
@@ -250,20 +264,21 @@ const withDisk = async (
 const local = async (
   load: Load,
   loop: (disk: BlockDevice, load: Load) => Promise<number>,
-  { io = 'sync', persistent = true }: { readonly io?: 'sync' | 'async'; readonly persistent?: boolean } = {},
-): Promise<number> =>
-  withDisk(await LocalMachine.create({ seed: 1 }), load.file, { io }, persistent, (disk) => loop(disk, load));
+  setup: Setup = {},
+): Promise<number> => withDisk(await LocalMachine.create({ seed: 1 }), load.file, setup, (disk) => loop(disk, load));
 
 const cases: Readonly<Record<string, (load: Load) => Promise<number>>> = {
   readSync: readSyncLoop,
   read: readLoop,
   local: (load) => local(load, requestsLoop),
+  'local-null': (load) => local(load, requestsLoop, { module: NO_DISK }),
   'local-device': (load) => local(load, deviceLoop),
   'local-map': (load) => local(load, requestsLoop, { persistent: false }),
   'local-async': (load) => local(load, requestsLoop, { io: 'async' }),
 };
 
-const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', check = ''] = process.argv;
+const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', check = ''] =
+  process.argv;
 const run = cases[name];
 if (run === undefined) throw new RangeError(`no case ${name}`);
 const load: Load = {

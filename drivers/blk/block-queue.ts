@@ -1,8 +1,8 @@
 import { type BackGrants, type BackLink, type Log, XenError } from '../../core/index.js';
+import { Batch, segmentSectors, stepKind } from './batch.js';
 import type { Disk, DiskResult } from './disk.js';
 import { MappedGrants, type MappedGrantsOptions } from './mapped-grants.js';
 import type { blk } from './protocol.js';
-import { Run, segmentSectors } from './run.js';
 import { BLKIF_MAX_SEGMENTS_PER_REQUEST, blkifOp, blkifRsp } from './wire.js';
 
 /** The requests of a link as a drain takes them. */
@@ -21,8 +21,6 @@ export interface BlockQueueOptions extends MappedGrantsOptions {
 
 /** Failures of the disk that a link reports; after these it is silent. */
 const MAX_REPORTS = 10;
-/** In place of a ticket: the request that was taken last, which is not kept. */
-const TAKEN = -1;
 
 /**
  * One link's data path: takes whole batches of requests, judges each by its private copy before anything is touched, and carries
@@ -36,22 +34,20 @@ export class BlockQueue {
   readonly #source: string;
   /** Low bits that sector numbers and lengths must not have. */
   readonly #misaligned: number;
-  /** The run that is being put together, those that the disk is at, and those that can be used again. */
-  #run: Run;
-  readonly #underWay: Run[] = [];
-  readonly #spare: Run[] = [];
-  /** Whether the disk is at a flush. */
-  #flushing = false;
-  /** Tickets of requests that wait for what is under way, in their order. */
-  readonly #held: number[] = [];
+  /** The batch that is being put together, those whose steps were not all done, in their order, and those that can be used again. */
+  #batch: Batch;
+  readonly #waiting: Batch[] = [];
+  readonly #spare: Batch[] = [];
+  /** Steps that the disk is at. */
+  readonly #underWay: { readonly batch: Batch; readonly step: number }[] = [];
   #reports = 0;
-  /** What remains to be done when nothing is under way any more; undefined as long as the link stands. */
+  /** What remains to be done when the disk is at nothing any more; undefined as long as the link stands. */
   #ended: (() => void) | undefined;
 
   constructor({ disk, grants, log, source, ...mapping }: BlockQueueOptions) {
     this.#disk = disk;
     this.#grants = new MappedGrants(grants, mapping);
-    this.#run = new Run(disk, this.#grants);
+    this.#batch = new Batch(disk, this.#grants);
     this.#log = log;
     this.#source = source;
     this.#misaligned = disk.sectorSize / 512 - 1;
@@ -60,11 +56,13 @@ export class BlockQueue {
   /** Takes all requests there are and answers each, now or when the disk is done with it. */
   drain(slots: BlkSlots): void {
     for (let req = slots.take(); req !== undefined; req = slots.take()) {
-      if (this.#flushing === true || this.#held.length > 0 || !this.#begin(slots, req, TAKEN)) {
-        this.#held.push(slots.keep());
-      }
+      const { operation } = req;
+      if (operation === blkifOp.read) this.#move(slots, req.rw, operation, false);
+      else if (operation === blkifOp.write) this.#move(slots, req.rw, operation, true);
+      else if (operation === blkifOp.flush) this.#flush(slots, req.rw);
+      else answer(slots, undefined, operation, blkifRsp.notSupported);
     }
-    this.#finish(slots);
+    this.#carryOut(slots);
   }
 
   /**
@@ -73,101 +71,40 @@ export class BlockQueue {
    */
   end(idle: () => void): void {
     this.#ended = idle;
-    this.#held.length = 0;
+    for (const batch of this.#waiting.splice(0)) batch.abandon();
     this.#grants[Symbol.dispose]();
     this.#tellIdle();
   }
 
-  /** Carries a request out, or answers it; false when it has to wait for what is under way. */
-  #begin(slots: BlkSlots, req: BlkRequest, ticket: number): boolean {
-    const { operation } = req;
-    switch (operation) {
-      case blkifOp.read:
-        return this.#move(slots, req.rw, operation, false, ticket);
-      case blkifOp.write:
-        return this.#move(slots, req.rw, operation, true, ticket);
-      case blkifOp.flush:
-        return this.#flush(slots, req.rw, ticket);
-      default:
-        this.#answer(slots, ticket, operation, blkifRsp.notSupported);
-        return true;
-    }
-  }
-
-  /** Puts a request into the run, which is finished before if this one does not continue it. */
-  #move(slots: BlkSlots, rw: ReadWrite, operation: number, write: boolean, ticket: number): boolean {
+  /** Adds a request to the batch. */
+  #move(slots: BlkSlots, rw: ReadWrite, operation: number, write: boolean): void {
     const sectors = this.#judge(rw, write);
-    if (sectors === 0) {
-      this.#answer(slots, ticket, operation, blkifRsp.error);
-      return true;
-    }
-    const sector = rw.sector_number;
-    if (!this.#run.continues(write, sector, sectors, rw.nr_segments)) this.#finish(slots);
-    if (this.#underWay.length > 0 && this.#excluded(write, sector, sectors)) return false;
-    if (this.#join(slots, rw, write)) {
-      this.#run.add(ticket === TAKEN ? slots.keep() : ticket, operation, write, sector, sectors);
-    } else this.#answer(slots, ticket, operation, blkifRsp.error);
-    return true;
+    if (sectors === 0 || !this.#join(slots, rw, write)) answer(slots, undefined, operation, blkifRsp.error);
+    else this.#batch.add(slots.keep(), operation, write, rw.sector_number, sectors);
   }
 
-  /** Maps a request's pages beside those of the run, which is finished before if they cannot be mapped with them. */
+  /** Maps a request's pages beside those of the batch, which is carried out before if they cannot be mapped with them. */
   #join(slots: BlkSlots, rw: ReadWrite, write: boolean): boolean {
     if (this.#map(rw, write)) return true;
-    if (this.#run.requests === 0) return false;
+    if (this.#batch.requests === 0) return false;
     // A page can be mapped 255 times at once, and a guest may write one and the same page all over its disk.
-    this.#finish(slots);
+    this.#carryOut(slots);
     return this.#map(rw, write);
   }
 
-  /** Whether something under way writes what a request touches, or touches what it writes. */
-  #excluded(write: boolean, sector: number, sectors: number): boolean {
-    for (let i = 0; i < this.#underWay.length; i++) {
-      if ((this.#underWay[i] as Run).excludes(write, sector, sectors)) return true;
-    }
-    return false;
-  }
-
   /** A flush with segments is a flush and then a write, as in blkback and QEMU; most have none. */
-  #flush(slots: BlkSlots, rw: ReadWrite, ticket: number): boolean {
-    if (rw.nr_segments !== 0 && this.#judge(rw, true) === 0) {
-      this.#answer(slots, ticket, blkifOp.flush, blkifRsp.error);
-      return true;
+  #flush(slots: BlkSlots, rw: ReadWrite): void {
+    const { flush } = blkifOp;
+    if (rw.nr_segments === 0) {
+      this.#batch.addFlush(slots.keep(), flush);
+      return;
     }
-    this.#finish(slots);
-    if (this.#underWay.length > 0) return false;
-    let later: DiskResult;
-    try {
-      later = this.#disk.flush();
-    } catch (error) {
-      this.#flushFailed(slots, ticket, error);
-      return true;
+    const sectors = this.#judge(rw, true);
+    if (sectors === 0 || !this.#join(slots, rw, true)) {
+      answer(slots, undefined, flush, blkifRsp.error);
+      return;
     }
-    if (later === undefined) this.#flushed(slots, rw, ticket);
-    else this.#flushLater(slots, ticket === TAKEN ? slots.keep() : ticket, later);
-    return true;
-  }
-
-  #flushLater(slots: BlkSlots, ticket: number, later: PromiseLike<void>): void {
-    this.#flushing = true;
-    const after = (answer: () => void): void => {
-      this.#flushing = false;
-      if (this.#ended === undefined) answer();
-      this.#goOn(slots);
-    };
-    later.then(
-      () => after(() => this.#flushed(slots, slots.kept(ticket).rw, ticket)),
-      (error: unknown) => after(() => this.#flushFailed(slots, ticket, error)),
-    );
-  }
-
-  #flushed(slots: BlkSlots, rw: ReadWrite, ticket: number): void {
-    if (rw.nr_segments === 0) this.#answer(slots, ticket, blkifOp.flush, blkifRsp.okay);
-    else this.#move(slots, rw, blkifOp.flush, true, ticket);
-  }
-
-  #flushFailed(slots: BlkSlots, ticket: number, error: unknown): void {
-    this.#report('flush', error);
-    this.#answer(slots, ticket, blkifOp.flush, blkifRsp.error);
+    this.#batch.addCarrying(slots.keep(), flush, rw.sector_number, sectors);
   }
 
   /** How many sectors a request moves; 0 when it must not (blkback.c `dispatch_rw_block_io`, `xen_vbd_translate`). */
@@ -192,133 +129,152 @@ export class BlockQueue {
   /** Maps the segments of a request, all or none (XSA-365). */
   #map(rw: ReadWrite, write: boolean): boolean {
     const { seg, nr_segments: segments } = rw;
-    const run = this.#run;
+    const batch = this.#batch;
     try {
       for (let i = 0; i < segments; i++) {
         const segment = seg.at(i);
-        run.map(write, segment.gref, segment.first_sect, segment.last_sect);
+        batch.map(write, segment.gref, segment.first_sect, segment.last_sect);
       }
       return true;
     } catch (error) {
-      run.unmapUnadded();
+      batch.unmapUnadded();
       if (!(error instanceof XenError)) throw error;
       return false;
     }
   }
 
-  /** Has the disk carry the run out, and answers its requests when that is done. */
-  #finish(slots: BlkSlots): void {
-    const run = this.#run;
-    if (run.requests === 0) return;
-    let later: DiskResult;
-    try {
-      later = run.carryOut();
-    } catch (error) {
-      this.#sendOff(run);
-      this.#singly(slots, run, error);
+  /** Carries the batch out, as far as nothing of what the disk is at holds it up. */
+  #carryOut(slots: BlkSlots): void {
+    const batch = this.#batch;
+    if (batch.steps === 0) return;
+    const before = this.#waiting[this.#waiting.length - 1];
+    if (before === undefined || before.begun === before.steps) this.#advance(slots, batch);
+    if (batch.done === batch.steps) {
+      batch.clear();
       return;
     }
-    if (later === undefined) {
-      this.#answerAll(slots, run);
-      run.clear();
-      return;
+    this.#waiting.push(batch);
+    this.#batch = this.#spare.pop() ?? new Batch(this.#disk, this.#grants);
+  }
+
+  /** Begins the steps of a batch, up to one that has to wait; those that are done at once are answered together. */
+  #advance(slots: BlkSlots, batch: Batch): void {
+    let from = batch.begun;
+    while (batch.begun < batch.steps && (this.#underWay.length === 0 || !this.#mustWait(batch, batch.begun))) {
+      const step = batch.begun++;
+      if (this.#begin(slots, batch, step)) continue;
+      this.#land(slots, batch, from, step);
+      from = step + 1;
     }
-    this.#sendOff(run);
-    later.then(
-      () => {
-        this.#land(slots, run);
-        this.#goOn(slots);
-      },
-      (error: unknown) => {
-        this.#singly(slots, run, error);
-        this.#goOn(slots);
-      },
+    this.#land(slots, batch, from, batch.begun);
+  }
+
+  /** Whether what the disk is at holds up a step. */
+  #mustWait(batch: Batch, step: number): boolean {
+    const isFlush = batch.kind(step) === stepKind.flush;
+    return this.#underWay.some(
+      (other) =>
+        isFlush || other.batch.kind(other.step) === stepKind.flush || batch.excludes(step, other.batch, other.step),
     );
   }
 
-  /** The disk is at this run, and the next one is put together meanwhile. */
-  #sendOff(run: Run): void {
-    this.#underWay.push(run);
-    this.#run = this.#spare.pop() ?? new Run(this.#disk, this.#grants);
-  }
-
-  /** The disk is done with a run. */
-  #land(slots: BlkSlots, run: Run): void {
-    this.#underWay.splice(this.#underWay.indexOf(run), 1);
-    this.#answerAll(slots, run);
-    run.clear();
-    this.#spare.push(run);
-  }
-
-  /** What failed as a whole is tried again request by request. */
-  #singly(slots: BlkSlots, run: Run, failed: unknown): void {
-    if (run.requests > 1 && this.#ended === undefined) {
-      this.#singlyFrom(slots, run, 0);
-      return;
+  /** Has the disk do a step; whether that is done. */
+  #begin(slots: BlkSlots, batch: Batch, step: number): boolean {
+    // A write whose flush has failed.
+    if (batch.status(batch.start(step)) !== blkifRsp.okay) return true;
+    let later: DiskResult;
+    try {
+      later = batch.carryOut(step);
+    } catch (error) {
+      const done = this.#singly(slots, batch, step, error);
+      if (!done) this.#underWay.push({ batch, step });
+      return done;
     }
-    this.#failed(run, 0, failed);
-    this.#land(slots, run);
+    if (later === undefined) return true;
+    this.#underWay.push({ batch, step });
+    later.then(
+      () => this.#landed(slots, batch, step),
+      (error: unknown) => {
+        if (this.#singly(slots, batch, step, error)) this.#landed(slots, batch, step);
+      },
+    );
+    return false;
   }
 
-  #singlyFrom(slots: BlkSlots, run: Run, from: number): void {
-    for (let i = from; i < run.requests && this.#ended === undefined; i++) {
+  /** What failed as a whole is tried again request by request; whether that is done. */
+  #singly(slots: BlkSlots, batch: Batch, step: number, error: unknown): boolean {
+    const first = batch.start(step);
+    if (batch.start(step + 1) - first > 1) return this.#singlyFrom(slots, batch, step, first);
+    this.#failed(batch, step, first, error);
+    return true;
+  }
+
+  #singlyFrom(slots: BlkSlots, batch: Batch, step: number, from: number): boolean {
+    const end = batch.start(step + 1);
+    for (let i = from; i < end && this.#ended === undefined; i++) {
       let later: DiskResult;
       try {
-        later = run.carryOutOne(i);
+        later = batch.carryOutOne(step, i);
       } catch (error) {
-        this.#failed(run, i, error);
+        this.#failed(batch, step, i, error);
         continue;
       }
       if (later === undefined) continue;
       const goOn = (): void => {
-        this.#singlyFrom(slots, run, i + 1);
-        this.#goOn(slots);
+        if (this.#singlyFrom(slots, batch, step, i + 1)) this.#landed(slots, batch, step);
       };
       later.then(goOn, (error: unknown) => {
-        this.#failed(run, i, error);
+        this.#failed(batch, step, i, error);
         goOn();
       });
-      return;
+      return false;
     }
-    this.#land(slots, run);
+    return true;
   }
 
-  #failed(run: Run, i: number, error: unknown): void {
-    run.fail(i);
-    this.#report(`${run.write ? 'write' : 'read'} of sectors ${run.sector(i)} to ${run.sector(i + 1) - 1}`, error);
+  #failed(batch: Batch, step: number, request: number, error: unknown): void {
+    batch.fail(request);
+    this.#report(batch.describe(step, request), error);
   }
 
-  /** Begins what had to wait, and publishes the answers; to be called outside of a drain. */
-  #goOn(slots: BlkSlots): void {
+  /** The disk is done with a step that it did not do at once: what had to wait for it goes on. */
+  #landed(slots: BlkSlots, batch: Batch, step: number): void {
+    const index = this.#underWay.findIndex((other) => other.batch === batch && other.step === step);
+    this.#underWay.splice(index, 1);
     if (this.#ended !== undefined) {
+      batch.unmap(step, step + 1);
       this.#tellIdle();
       return;
     }
-    while (this.#held.length > 0 && !this.#flushing) {
-      const ticket = this.#held[0] as number;
-      if (!this.#begin(slots, slots.kept(ticket), ticket)) break;
-      this.#held.shift();
+    this.#land(slots, batch, step, step + 1);
+    for (let i = 0; i < this.#waiting.length; ) {
+      const next = this.#waiting[i] as Batch;
+      if (next.begun < next.steps) this.#advance(slots, next);
+      if (next.begun < next.steps) break;
+      if (next.done === next.steps) this.#retire(i);
+      else i++;
     }
-    this.#finish(slots);
     slots.push();
   }
 
+  #retire(index: number): void {
+    for (const batch of this.#waiting.splice(index, 1)) {
+      batch.clear();
+      this.#spare.push(batch);
+    }
+  }
+
+  /** Steps are done: lets go of their pages first, since the frontend looks at its grants as soon as it has the answers. */
+  #land(slots: BlkSlots, batch: Batch, from: number, to: number): void {
+    if (from === to) return;
+    batch.unmap(from, to);
+    const end = batch.start(to);
+    for (let i = batch.start(from); i < end; i++) answer(slots, batch.ticket(i), batch.operation(i), batch.status(i));
+    batch.done += to - from;
+  }
+
   #tellIdle(): void {
-    if (this.#underWay.length === 0 && !this.#flushing) this.#ended?.();
-  }
-
-  /** Lets go of a run's pages first: the frontend looks at its grants as soon as it has the answer. */
-  #answerAll(slots: BlkSlots, run: Run): void {
-    run.unmap();
-    if (this.#ended !== undefined) return;
-    const { requests } = run;
-    for (let i = 0; i < requests; i++) this.#answer(slots, run.ticket(i), run.operation(i), run.status(i));
-  }
-
-  #answer(slots: BlkSlots, ticket: number, operation: number, status: number): void {
-    const rsp = ticket === TAKEN ? slots.respond() : slots.respond(ticket);
-    rsp.operation = operation;
-    rsp.status = status;
+    if (this.#underWay.length === 0) this.#ended?.();
   }
 
   #report(what: string, error: unknown): void {
@@ -329,3 +285,9 @@ export class BlockQueue {
     this.#log.write({ level: 'error', source: this.#source, text: `${what} failed: ${why}${more}` });
   }
 }
+
+const answer = (slots: BlkSlots, ticket: number | undefined, operation: number, status: number): void => {
+  const rsp = slots.respond(ticket);
+  rsp.operation = operation;
+  rsp.status = status;
+};

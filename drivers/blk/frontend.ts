@@ -1,10 +1,5 @@
 import { inject, optional } from 'inversify';
-import {
-  type FrontendValues,
-  type FrontLink,
-  type FrontNegotiation,
-  frontend,
-} from '../../core/index.js';
+import { type FrontendValues, type FrontLink, type FrontNegotiation, frontend } from '../../core/index.js';
 import { BlockDevice } from './block-device.js';
 import { blk } from './protocol.js';
 

@@ -20,8 +20,7 @@ export class PoolPage {
   constructor(shared: SharedPage, index: number) {
     this.#shared = shared;
     const { bytes } = shared;
-    this.bytes =
-      bytes.length === PAGE_SIZE ? bytes : bytes.subarray(index * PAGE_SIZE, index * PAGE_SIZE + PAGE_SIZE);
+    this.bytes = bytes.length === PAGE_SIZE ? bytes : bytes.subarray(index * PAGE_SIZE, index * PAGE_SIZE + PAGE_SIZE);
     this.ref = shared.refs[index] as GrantRef;
   }
 
