@@ -1,4 +1,5 @@
 // One case of the suite `blk`, in a process of its own: prints how many reads a second it made.
+import { firstValueFrom, from, map, merge } from 'rxjs';
 import { connection } from '../../core/index.js';
 import type { Machine } from '../../core/toolstack/index.js';
 import { BlkFrontend, vbdKeys, vdevOf } from '../../drivers/blk/index.js';
@@ -53,13 +54,18 @@ const run = async (
     }
     const cmdline: GuestSetup = { ...load, tier };
     const guest = await machine.boot({ name: 'guest', module: GUEST, cmdline });
-    const rate = new Promise<number>((resolve, reject) => {
-      machine.reportsOf$(guest).subscribe((value) => resolve(Number(value)));
-      // It rejects when the machine ends, which is when the rate is known.
-      machine.shutdownOf(guest).then(({ error }) => reject(error ?? new Error('the guest has ended')), reject);
-    });
-    await attach(guest);
-    return await rate;
+    const rate = firstValueFrom(
+      merge(
+        machine.reportsOf$(guest).pipe(map(Number)),
+        from(machine.shutdownOf(guest)).pipe(
+          map(({ error }): never => {
+            throw error ?? new Error('the guest has ended');
+          }),
+        ),
+      ),
+    );
+    const [found] = await Promise.all([rate, attach(guest)]);
+    return found;
   } finally {
     await machine[Symbol.asyncDispose]();
   }
@@ -80,7 +86,8 @@ const cases: Readonly<Record<string, (load: Load) => Promise<number>>> = {
   workers: (load) => run({ platform: 'threads', ownThread: true }, load),
 };
 
-const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', check = ''] = process.argv;
+const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', check = ''] =
+  process.argv;
 const measure = cases[name];
 if (measure === undefined) throw new RangeError(`no case ${name}`);
 const rate = await measure({

@@ -1,6 +1,5 @@
 import { ContainerModule, inject, injectable } from 'inversify';
-import { filter, firstValueFrom, switchMap, take } from 'rxjs';
-import { CommandLine, Domain, devices$, Program, Reporter } from '../../core/index.js';
+import { CommandLine, connection, Domain, Program, Reporter } from '../../core/index.js';
 import { BlkFrontend } from '../../drivers/blk/index.js';
 import { diskLoops, type Load } from './blk-loops.js';
 
@@ -24,13 +23,7 @@ class Reader extends Program {
 
   async run(): Promise<void> {
     const { tier, ...load } = this.commandLine.value as GuestSetup;
-    const disk = await firstValueFrom(
-      devices$(this.domain, BlkFrontend).pipe(
-        take(1),
-        switchMap(({ connections$ }) => connections$),
-        filter((connected) => connected !== undefined),
-      ),
-    );
+    const disk = await connection(this.domain, BlkFrontend);
     this.reporter.report(await diskLoops[tier](disk, load));
     await new Promise(() => {});
   }
