@@ -86,16 +86,17 @@ const cases: Readonly<Record<string, (load: Load) => Promise<number>>> = {
   workers: (load) => run({ platform: 'threads', ownThread: true }, load),
 };
 
-const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', check = ''] =
+const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', mode = 'processor'] =
   process.argv;
 const measure = cases[name];
 if (measure === undefined) throw new RangeError(`no case ${name}`);
+if (mode !== 'check' && mode !== 'processor' && mode !== 'clock') throw new RangeError(`no mode ${mode}`);
 const rate = await measure({
   file,
   bytes: Number(bytes),
   depth: Number(depth),
   sequential: pattern === 'sequential',
   ms: Number(ms),
-  check: check === 'check',
+  mode,
 });
 console.log(rate.toFixed(0));

@@ -10,8 +10,8 @@ export interface Load {
   readonly depth: number;
   readonly sequential: boolean;
   readonly ms: number;
-  /** Compare every read with the file, instead of timing. */
-  readonly check: boolean;
+  /** Compare every read with the file instead of timing; or time by the processor's time that the process has had, or by the clock. */
+  readonly mode: 'check' | 'processor' | 'clock';
 }
 
 /** Where the next read is, in bytes: the same numbers for every case. */
@@ -32,43 +32,49 @@ const positions = ({ bytes, sequential }: Load, size: number): (() => number) =>
 };
 
 /**
- * Seconds of processor that all threads of this process have had. On one core, which is never idle here, that is the time that the reads
- * took, without what other programs on the machine took of it.
+ * Seconds; of the processor, those that all threads of this process have had. On one core, which is never idle here, that is the time
+ * that the reads took, without what other programs on the machine took of it.
  */
-const spent = (): number => {
+const seconds = (mode: Load['mode']): number => {
+  if (mode === 'clock') return performance.now() / 1e3;
   const { user, system } = process.cpuUsage();
   return (user + system) / 1e6;
 };
 
+/** How long the compiler is given first, in seconds. */
+const WARM_UP = 0.4;
+
 /** Counts what is done; says when it is time to stop. The first reads are for the compiler and are not counted. */
 class Meter {
+  readonly #load: Load;
   #done = 0;
   #start = 0;
   #end: number;
   #warm = false;
   rate = 0;
 
-  constructor(private readonly ms: number) {
-    this.#end = performance.now() + 300;
+  constructor(load: Load) {
+    this.#load = load;
+    this.#end = seconds(load.mode) + WARM_UP;
   }
 
   /** Whether to go on. */
   count(): boolean {
     this.#done = (this.#done + 1) | 0;
-    return (this.#done & 63) !== 0 || this.#look();
+    return (this.#done & 1023) !== 0 || this.#look();
   }
 
   #look(): boolean {
-    const now = performance.now();
+    const now = seconds(this.#load.mode);
     if (now < this.#end) return true;
     if (this.#warm) {
-      this.rate = this.#done / (spent() - this.#start);
+      this.rate = this.#done / (now - this.#start);
       return false;
     }
     this.#warm = true;
     this.#done = 0;
-    this.#start = spent();
-    this.#end = now + this.ms;
+    this.#start = now;
+    this.#end = now + this.#load.ms / 1e3;
     return true;
   }
 }
@@ -88,7 +94,7 @@ export const readSyncLoop = (load: Load): Promise<number> =>
     const next = positions(load, size);
     const { bytes, depth } = load;
     const buffer = new Uint8Array(new SharedArrayBuffer(bytes * depth));
-    const meter = new Meter(load.ms);
+    const meter = new Meter(load);
     for (let i = 0; ; i = i + 1 === depth ? 0 : i + 1) {
       readSync(fd, buffer, i * bytes, bytes, next());
       if (!meter.count()) return meter.rate;
@@ -104,7 +110,7 @@ export const readLoop = (load: Load): Promise<number> =>
         const next = positions(load, size);
         const { bytes, depth } = load;
         const buffer = new Uint8Array(new SharedArrayBuffer(bytes * depth));
-        const meter = new Meter(load.ms);
+        const meter = new Meter(load);
         const state = { left: depth };
         const go = (i: number): void =>
           read(fd, buffer, i * bytes, bytes, next(), (error) => {
@@ -137,8 +143,8 @@ export const requestsLoop = (disk: BlockDevice, load: Load): Promise<number> =>
     const { requests } = disk;
     const { bytes, depth } = load;
     const next = positions(load, disk.sectors * 512);
-    const meter = new Meter(load.ms);
-    const compare = load.check ? comparer(load.file) : undefined;
+    const meter = new Meter(load);
+    const compare = load.mode === 'check' ? comparer(load.file) : undefined;
     /** By read: where it is, the bytes that were not sent, the requests that were not answered. */
     const at = new Float64Array(depth);
     const unsent = new Int32Array(depth);
@@ -199,10 +205,10 @@ export const requestsLoop = (disk: BlockDevice, load: Load): Promise<number> =>
 
 /** The promise tier: `depth` calls of `read` under way. */
 export const deviceLoop = async (disk: BlockDevice, load: Load): Promise<number> => {
-  const { bytes, depth, check } = load;
+  const { bytes, depth, mode, file } = load;
   const next = positions(load, disk.sectors * 512);
-  const meter = new Meter(load.ms);
-  const compare = check ? comparer(load.file) : undefined;
+  const meter = new Meter(load);
+  const compare = mode === 'check' ? comparer(file) : undefined;
   const state = { checked: 0 };
   const one = async (): Promise<void> => {
     const into = new Uint8Array(bytes);
@@ -210,12 +216,12 @@ export const deviceLoop = async (disk: BlockDevice, load: Load): Promise<number>
       const at = next();
       await disk.read(asSector(at / 512), into);
       compare?.(into, at);
-      const more = check ? ++state.checked < CHECKED : meter.rate === 0 && meter.count();
+      const more = compare !== undefined ? ++state.checked < CHECKED : meter.rate === 0 && meter.count();
       if (!more) return;
     }
   };
   await Promise.all(Array.from({ length: depth }, one));
-  return check ? state.checked : meter.rate;
+  return compare === undefined ? meter.rate : state.checked;
 };
 
 /** A way of reading through a disk's frontend. */
