@@ -1,6 +1,6 @@
 // What the cases of the suite `blk` do: reads of a file, by Node's own calls and through a disk's frontend.
 import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
-import { asSector } from '../../core/index.js';
+import { asSector, type Sector } from '../../core/index.js';
 import { type BlockDevice, REQUEST_BYTES, type RequestPages } from '../../drivers/blk/index.js';
 
 /** What a case does: reads of so many bytes, so many at once, one after another or anywhere on the file. */
@@ -61,7 +61,7 @@ class Meter {
   /** Whether to go on. */
   count(): boolean {
     this.#done = (this.#done + 1) | 0;
-    return (this.#done & 1023) !== 0 || this.#look();
+    return (this.#done & 4095) !== 0 || this.#look();
   }
 
   #look(): boolean {
@@ -137,8 +137,44 @@ const comparer = (file: string): ((found: Uint8Array, at: number) => void) => {
 /** How many reads a checking run makes. */
 const CHECKED = 20_000;
 
-/** The callback tier: `depth` reads under way, each of one or more requests. */
-export const requestsLoop = (disk: BlockDevice, load: Load): Promise<number> =>
+/** The callback tier where a read is one request: `depth` of them under way. */
+const oneEach = (disk: BlockDevice, load: Load): Promise<number> =>
+  new Promise((resolve, reject) => {
+    const { requests } = disk;
+    const { bytes, depth } = load;
+    const next = positions(load, disk.sectors * 512);
+    const meter = new Meter(load);
+    const compare = load.mode === 'check' ? comparer(load.file) : undefined;
+    /** By request: where it is, in units of 512 bytes. */
+    const sectors = new Int32Array(requests.entries);
+    const state = { running: depth, checked: 0 };
+    const begin = (): void => {
+      const sector = next() / 512;
+      const id = requests.read(sector as Sector, bytes, done);
+      sectors[id] = sector;
+    };
+    const done = (id: number, pages: RequestPages, error: Error | undefined): void => {
+      if (error !== undefined) {
+        reject(error);
+        return;
+      }
+      if (compare !== undefined) {
+        try {
+          for (let p = 0; p < pages.length; p++) compare(pages.at(p), (sectors[id] as number) * 512 + p * 4096);
+        } catch (wrong) {
+          reject(wrong);
+        }
+        state.checked++;
+      }
+      if (compare === undefined ? meter.rate === 0 && meter.count() : state.checked < CHECKED) begin();
+      else if (--state.running === 0) resolve(compare === undefined ? meter.rate : state.checked);
+    };
+    for (let i = 0; i < depth; i++) begin();
+    requests.push();
+  });
+
+/** The callback tier where a read may take several requests: `depth` reads under way. */
+const severalEach = (disk: BlockDevice, load: Load): Promise<number> =>
   new Promise((resolve, reject) => {
     const { requests } = disk;
     const { bytes, depth } = load;
@@ -154,7 +190,7 @@ export const requestsLoop = (disk: BlockDevice, load: Load): Promise<number> =>
     const places = new Float64Array(requests.entries);
     /** Reads that have something to send, in turn. */
     const waiting: number[] = [];
-    const state = { running: depth, checked: 0, pumping: false };
+    const state = { running: depth, checked: 0 };
     const begin = (i: number): void => {
       at[i] = next();
       unsent[i] = bytes;
@@ -203,8 +239,10 @@ export const requestsLoop = (disk: BlockDevice, load: Load): Promise<number> =>
     requests.push();
   });
 
+const requestsLoop: DiskLoop = (disk, load) => (load.bytes > REQUEST_BYTES ? severalEach : oneEach)(disk, load);
+
 /** The promise tier: `depth` calls of `read` under way. */
-export const deviceLoop = async (disk: BlockDevice, load: Load): Promise<number> => {
+const deviceLoop = async (disk: BlockDevice, load: Load): Promise<number> => {
   const { bytes, depth, mode, file } = load;
   const next = positions(load, disk.sectors * 512);
   const meter = new Meter(load);
