@@ -93,9 +93,14 @@ export class DomainLoop {
   readonly run = (): void => {
     if (this.#running || this.#residents.length === 0) return;
     this.#running = true;
-    const again = this.#work();
-    this.#running = false;
-    if (again) this.schedule();
+    let again = true;
+    try {
+      again = this.#work();
+    } finally {
+      // What a tick throws is uncaught, and must be: Node would not survive that it is caught here.
+      this.#running = false;
+      if (again) this.schedule();
+    }
   };
 
   readonly #turn = (): void => {
@@ -106,10 +111,10 @@ export class DomainLoop {
   /** Whether the event loop is to have a turn, and then this one again. */
   #work(): boolean {
     for (let round = 0; round < ROUNDS_PER_TURN; round++) {
+      const before = this.delivered;
       this.#enter();
-      if (runTicks === undefined) {
-        if (this.#hasUpcall()) return true;
-      } else if (!this.#tick(runTicks)) return true;
+      if (runTicks !== undefined) runTicks();
+      else if (this.delivered !== before) return true;
       if (this.#spinner.spin(this.#hasUpcall)) continue;
       if (this.#blocking && !activeRequests()) {
         if (!this.#block()) return true;
@@ -125,19 +130,6 @@ export class DomainLoop {
       if (!this.#doorbell.hasUpcall(domid)) continue;
       this.#doorbell.wake(domid);
       this.delivered += channels.enter(EVENTS_PER_ENTRY);
-    }
-  }
-
-  /** Resumes promises; false when a tick has thrown, which is uncaught as it would be from the event loop. */
-  #tick(ticks: () => void): boolean {
-    try {
-      ticks();
-      return true;
-    } catch (error) {
-      setImmediate(() => {
-        throw error;
-      });
-      return false;
     }
   }
 
