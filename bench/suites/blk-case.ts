@@ -35,6 +35,8 @@ const run = async (
     name: 'backend',
     module: disk === 'none' ? NO_DISK : RAW_DISKS,
     cmdline: { io: disk === 'async' ? 'async' : 'sync' },
+    // Where the disk is done when its call returns, the driver is callbacks alone.
+    blocking: disk !== 'async',
     offer: { 'feature-persistent': persistent },
   });
   const id = vdevOf('xvda');
@@ -53,7 +55,7 @@ const run = async (
       return await diskLoops[tier](await connection(guest, BlkFrontend, id), load);
     }
     const cmdline: GuestSetup = { ...load, tier };
-    const guest = await machine.boot({ name: 'guest', module: GUEST, cmdline });
+    const guest = await machine.boot({ name: 'guest', module: GUEST, cmdline, blocking: true });
     const rate = firstValueFrom(
       merge(
         machine.reportsOf$(guest).pipe(map(Number)),

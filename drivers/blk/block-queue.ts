@@ -40,6 +40,7 @@ export class BlockQueue {
   readonly #spare: Batch[] = [];
   /** Steps that the disk is at. */
   readonly #underWay: { readonly batch: Batch; readonly step: number }[] = [];
+  #publishing = false;
   #reports = 0;
   /** What remains to be done when the disk is at nothing any more; undefined as long as the link stands. */
   #ended: (() => void) | undefined;
@@ -254,7 +255,17 @@ export class BlockQueue {
       if (next.done === next.steps) this.#retire(i);
       else i++;
     }
-    slots.push();
+    this.#publish(slots);
+  }
+
+  /** Publishes, all together, the answers that come at the same time. */
+  #publish(slots: BlkSlots): void {
+    if (this.#publishing) return;
+    this.#publishing = true;
+    queueMicrotask(() => {
+      this.#publishing = false;
+      if (this.#ended === undefined) slots.push();
+    });
   }
 
   #retire(index: number): void {
