@@ -71,6 +71,12 @@ export class GrantPins {
     return words[record + active.frame] as number;
   }
 
+  /** The first word of an entry that is there and that nobody pins, or 0. */
+  unused(slot: number, ref: number): number {
+    if (ref >>> 0 >= this.#entries.count(slot)) return 0;
+    return this.#words[this.#entries.active(slot, ref) + active.pin] === 0 ? this.#entries.entry(slot, ref) : 0;
+  }
+
   /** Counts `pins` down; the entry's in-use bits go with the last writer and the last user. */
   unpin(slot: number, ref: number, pins: number): void {
     const record = this.#entries.active(slot, ref);
