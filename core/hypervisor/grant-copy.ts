@@ -1,13 +1,12 @@
 import { gntst } from '../abi/gntst.js';
 import { DOMID_SELF, type Domid, PAGE_SIZE } from '../abi/units.js';
-import type { CopyList } from './copy-list.js';
-import { DOMID_XEN } from './domains.js';
+import { type CopyList, copyWord } from './copy-list.js';
 import type { Frames } from './frames.js';
-import { gtf } from './grant-entries.js';
 import { type GrantPins, pinOf } from './grant-pins.js';
-import { control, header } from './layout.js';
+import { header } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
+import { type UsualCopy, usualCopy } from './usual-copy.js';
 
 /** Flags of a copy: which end is named by reference (grant_table.h `GNTCOPY_*`). */
 export const gntcopy = { sourceGref: 1, destGref: 2 } as const;
@@ -32,10 +31,6 @@ export interface GnttabCopy {
   status?: number;
 }
 
-/** Flags that an entry must not have, beside permitAccess, which it must, for the usual copy from it; and to it. */
-const UNLIKE_READABLE = gtf.typeMask | gtf.reading | gtf.writing;
-const UNLIKE_WRITABLE = UNLIKE_READABLE | gtf.readonly;
-
 const leavesPage = (offset: number, len: number): boolean => (offset >>> 0) + (len >>> 0) > PAGE_SIZE;
 
 /**
@@ -47,16 +42,17 @@ export class GrantCopy {
   readonly #lock: Lock;
   readonly #frames: Frames;
   readonly #pins: GrantPins;
+  readonly #usual: UsualCopy;
 
   constructor(memory: MachineMemory, lock: Lock, frames: Frames, pins: GrantPins) {
     this.#memory = memory;
     this.#lock = lock;
     this.#frames = frames;
     this.#pins = pins;
-    // Whoever copies alone now marks nothing: wait for it, and be counted before looking at anything.
-    lock.acquire(DOMID_XEN);
-    memory.words[header.attached] = (memory.words[header.attached] as number) + 1;
-    lock.release();
+    this.#usual = usualCopy(memory);
+    Atomics.add(memory.words, header.attached, 1);
+    // Who holds the lock may copy alone, and mark nothing. A thread that is terminated here has taken nothing, only waited.
+    while (lock.owner !== undefined) Atomics.wait(memory.words, header.lock, memory.words[header.lock] as number, 1);
   }
 
   /** Copies each element for itself: one that fails stops no other (GNTTABOP_copy). */
@@ -92,92 +88,43 @@ export class GrantCopy {
 
   /**
    * Copies all of a list, to `peer`'s grants or from them, as {@link copy} would one by one; the lock is held throughout, so nothing but
-   * what granters write comes between. Each element gets its status; the index of the first that failed, or -1.
+   * what granters write comes between. Each element gets its status; answers where the first that failed begins, or -1.
    */
   copyList(caller: Domid, peer: Domid, list: CopyList, toPeer: boolean): number {
-    const memory = this.#memory;
+    const { words, end } = list;
+    const usual = this.#usual;
     let failed = -1;
     this.#lock.acquire(caller);
-    const slot = memory.callerOf(caller) < 0 ? -1 : memory.slotOf(peer === DOMID_SELF ? caller : peer);
-    const granter = slot < 0 ? DOMID_SELF : (memory.words[memory.control(slot) + control.domid] as Domid);
-    const alone = memory.words[header.attached] === 1;
-    for (let i = 0; i < list.count; i++) {
-      const length = list.length(i);
-      let status: number = gntst.okay;
-      if (length !== 0 && (slot < 0 || !this.#copyUnused(caller, slot, granter, list, i, toPeer, alone))) {
-        const ref = list.ref(i);
-        const frame = list.frame(i);
-        status = toPeer
-          ? this.#copy(
-              caller,
-              DOMID_SELF,
-              frame,
-              list.frameOffset(i),
-              peer,
-              ref,
-              list.offset(i),
-              length,
-              gntcopy.destGref,
-            )
-          : this.#copy(
-              caller,
-              peer,
-              ref,
-              list.offset(i),
-              DOMID_SELF,
-              frame,
-              list.frameOffset(i),
-              length,
-              gntcopy.sourceGref,
-            );
+    const slot = this.#memory.callerOf(caller) < 0 ? -1 : this.#memory.slotOf(peer === DOMID_SELF ? caller : peer);
+    const control = this.#memory.control(slot) * 4;
+    const write = toPeer ? 1 : 0;
+    for (let at = 0; at < end; at += 6) {
+      const ref = words[at] as number;
+      const offset = words[at + 1] as number;
+      const frame = words[at + 2] as number;
+      const frameOffset = words[at + 3] as number;
+      const length = words[at + 4] as number;
+      let status = 0;
+      if (length !== 0 && (slot < 0 || usual(control, caller, write, ref, offset, frame, frameOffset, length) === 0)) {
+        status = this.#copyElement(caller, peer, words, at, toPeer);
+        if (status !== 0 && failed < 0) failed = at;
       }
-      list.setStatus(i, status);
-      if (status !== gntst.okay && failed < 0) failed = i;
+      words[at + 5] = status;
     }
     this.#lock.release();
     return failed;
   }
 
-  /**
-   * The usual element, with nothing to report: the entry grants, nobody uses it, and all is in its place. False if anything at all is
-   * otherwise, and then nothing has been done: {@link #copy} finds out what. No pin is counted, for who reads pins holds the lock. The
-   * in-use bits are for the granter, which does not; it cannot look while the only thread of the machine is here.
-   */
-  #copyUnused(
-    caller: Domid,
-    slot: number,
-    granter: Domid,
-    list: CopyList,
-    i: number,
-    toPeer: boolean,
-    alone: boolean,
-  ): boolean {
-    const words = this.#memory.words;
-    const ref = list.ref(i);
-    const offset = list.offset(i);
-    const frame = list.frame(i);
-    const frameOffset = list.frameOffset(i);
-    const length = list.length(i);
-    if (leavesPage(offset, length) || leavesPage(frameOffset, length) || !this.#frames.isPage(frame, caller))
-      return false;
-    const entry = this.#pins.unused(slot, ref);
-    if (entry === 0) return false;
-    const seen = words[entry] as number;
-    if ((seen & (toPeer ? UNLIKE_WRITABLE : UNLIKE_READABLE)) !== gtf.permitAccess || seen >>> 16 !== caller)
-      return false;
-    const marked = seen | (toPeer ? gtf.reading | gtf.writing : gtf.reading);
-    if (!alone && Atomics.compareExchange(words, entry, seen, marked) !== seen) return false;
-    // Read once, and only now: marked, the entry cannot be granted anew under the same flags.
-    const granted = words[entry + 1] as number;
-    const isPage = this.#frames.isPage(granted, granter);
-    if (isPage) {
-      const theirs = granted * PAGE_SIZE + offset;
-      const own = frame * PAGE_SIZE + frameOffset;
-      if (toPeer) this.#memory.code.copy(theirs, own, length);
-      else this.#memory.code.copy(own, theirs, length);
-    }
-    if (!alone) Atomics.and(words, entry, ~(gtf.reading | gtf.writing));
-    return isPage;
+  /** An element that is not usual: what it answers says why. */
+  #copyElement(caller: Domid, peer: Domid, list: Int32Array, at: number, toPeer: boolean): number {
+    const ref = list[at + copyWord.ref] as number;
+    const offset = list[at + copyWord.offset] as number;
+    const frame = list[at + copyWord.frame] as number;
+    const frameOffset = list[at + copyWord.frameOffset] as number;
+    const length = list[at + copyWord.length] as number;
+    return toPeer
+      ? this.#copy(caller, DOMID_SELF, frame, frameOffset, peer, ref, offset, length, gntcopy.destGref)
+      : this.#copy(caller, peer, ref, offset, DOMID_SELF, frame, frameOffset, length, gntcopy.sourceGref);
   }
 
   /** {@link copy} with the lock held, and not of nothing. */

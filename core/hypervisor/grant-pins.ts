@@ -12,8 +12,8 @@ const WRITE_PINS = 0x00ff00ff;
 const COUNTER_TOP = 7;
 const RETRIES = 5;
 
-/** Word offsets in an active entry. */
-const active = { pin: 0, domid: 1, frame: 2 } as const;
+/** Word offsets in an active entry (grant_table.c `struct active_grant_entry`). */
+export const active = { pin: 0, domid: 1, frame: 2 } as const;
 
 /** Who pins an entry and how. */
 export type PinFor = 'map' | 'copy';
@@ -69,12 +69,6 @@ export class GrantPins {
     }
     words[record + active.pin] = had + pins;
     return words[record + active.frame] as number;
-  }
-
-  /** The first word of an entry that is there and that nobody pins, or 0. */
-  unused(slot: number, ref: number): number {
-    if (ref >>> 0 >= this.#entries.count(slot)) return 0;
-    return this.#words[this.#entries.active(slot, ref) + active.pin] === 0 ? this.#entries.entry(slot, ref) : 0;
   }
 
   /** Counts `pins` down; the entry's in-use bits go with the last writer and the last user. */

@@ -2,7 +2,7 @@ import { errno } from '../../core/abi/errno.js';
 import { type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
 import { type CopySegment, GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
 import { GrantError, XenError } from '../../core/errors.js';
-import { CopyList } from '../../core/hypervisor/copy-list.js';
+import { CopyList, copyWord } from '../../core/hypervisor/copy-list.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { OwnDomain } from './own-domain.js';
@@ -223,25 +223,26 @@ export class HypervisorGrantTable extends GrantTable {
   #copy(peer: Domid, segments: readonly CopySegment[], toPeer: boolean): void {
     this.#check();
     // A list that is in use has a segment's own code calling this.
-    const list = this.#list.count === 0 ? this.#list : new CopyList();
+    const list = this.#list.end === 0 ? this.#list : new CopyList();
     let failed: GrantError | undefined;
     try {
-      for (const segment of segments) {
-        if (list.isFull) failed ??= this.#copyList(peer, list, toPeer);
-        this.#add(list, segment);
+      for (let i = 0; i < segments.length; i++) {
+        if (list.isFull) {
+          const error = this.#copyList(peer, list, toPeer);
+          failed ??= error;
+        }
+        const { ref, offset, page, pageOffset, length } = segments[i] as CopySegment;
+        const own = this.#frames(page);
+        if ((pageOffset >>> 0) + (length >>> 0) > own.count * PAGE_SIZE) {
+          throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
+        }
+        list.add(ref, offset, own.frame + (pageOffset >>> PAGE_SHIFT), pageOffset & (PAGE_SIZE - 1), length);
       }
     } finally {
-      failed ??= this.#copyList(peer, list, toPeer);
+      const error = this.#copyList(peer, list, toPeer);
+      failed ??= error;
     }
     if (failed !== undefined) throw failed;
-  }
-
-  #add(list: CopyList, { ref, offset, page, pageOffset, length }: CopySegment): void {
-    const own = this.#frames(page);
-    if ((pageOffset >>> 0) + (length >>> 0) > own.count * PAGE_SIZE) {
-      throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
-    }
-    list.add(ref, offset, own.frame + (pageOffset >>> PAGE_SHIFT), pageOffset & (PAGE_SIZE - 1), length);
   }
 
   /** Copies what the list holds and empties it; the first element's error. */
@@ -251,7 +252,10 @@ export class HypervisorGrantTable extends GrantTable {
     const error =
       failed < 0
         ? undefined
-        : new GrantError(list.status(failed), `GNTTABOP_copy with reference ${list.ref(failed)} of domain ${peer}`);
+        : new GrantError(
+            list.words[failed + copyWord.status] as number,
+            `GNTTABOP_copy with reference ${list.words[failed + copyWord.ref]} of domain ${peer}`,
+          );
     list.clear();
     return error;
   }
