@@ -1,6 +1,6 @@
 import { gntst } from '../abi/gntst.js';
 import { DOMID_SELF, type Domid, PAGE_SIZE } from '../abi/units.js';
-import { type CopyList, copyWord } from './copy-list.js';
+import { COPY_WORDS, type CopyList } from './copy-list.js';
 import type { Frames } from './frames.js';
 import { type GrantPins, pinOf } from './grant-pins.js';
 import { header } from './layout.js';
@@ -88,16 +88,17 @@ export class GrantCopy {
 
   /**
    * Copies all of a list, to `peer`'s grants or from them, as {@link copy} would one by one; the lock is held throughout, so nothing but
-   * what granters write comes between. Each element gets its status; answers where the first that failed begins, or -1.
+   * what granters write comes between. Each element gets its status; answers the index of the first that failed, or -1.
    */
   copyList(caller: Domid, peer: Domid, list: CopyList, toPeer: boolean): number {
+    // The numbers of an element's words are written out: an imported constant is looked up at each use.
     const { words, end } = list;
     const usual = this.#usual;
+    const write = toPeer ? 1 : 0;
     let failed = -1;
     this.#lock.acquire(caller);
     const slot = this.#memory.callerOf(caller) < 0 ? -1 : this.#memory.slotOf(peer === DOMID_SELF ? caller : peer);
     const control = this.#memory.control(slot) * 4;
-    const write = toPeer ? 1 : 0;
     for (let at = 0; at < end; at += 6) {
       const ref = words[at] as number;
       const offset = words[at + 1] as number;
@@ -106,25 +107,15 @@ export class GrantCopy {
       const length = words[at + 4] as number;
       let status = 0;
       if (length !== 0 && (slot < 0 || usual(control, caller, write, ref, offset, frame, frameOffset, length) === 0)) {
-        status = this.#copyElement(caller, peer, words, at, toPeer);
-        if (status !== 0 && failed < 0) failed = at;
+        status = toPeer
+          ? this.#copy(caller, DOMID_SELF, frame, frameOffset, peer, ref, offset, length, gntcopy.destGref)
+          : this.#copy(caller, peer, ref, offset, DOMID_SELF, frame, frameOffset, length, gntcopy.sourceGref);
+        if (status !== gntst.okay && failed < 0) failed = at / COPY_WORDS;
       }
       words[at + 5] = status;
     }
     this.#lock.release();
     return failed;
-  }
-
-  /** An element that is not usual: what it answers says why. */
-  #copyElement(caller: Domid, peer: Domid, list: Int32Array, at: number, toPeer: boolean): number {
-    const ref = list[at + copyWord.ref] as number;
-    const offset = list[at + copyWord.offset] as number;
-    const frame = list[at + copyWord.frame] as number;
-    const frameOffset = list[at + copyWord.frameOffset] as number;
-    const length = list[at + copyWord.length] as number;
-    return toPeer
-      ? this.#copy(caller, DOMID_SELF, frame, frameOffset, peer, ref, offset, length, gntcopy.destGref)
-      : this.#copy(caller, peer, ref, offset, DOMID_SELF, frame, frameOffset, length, gntcopy.sourceGref);
   }
 
   /** {@link copy} with the lock held, and not of nothing. */

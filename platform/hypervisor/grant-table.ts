@@ -2,7 +2,7 @@ import { errno } from '../../core/abi/errno.js';
 import { type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
 import { type CopySegment, GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
 import { GrantError, XenError } from '../../core/errors.js';
-import { CopyList, copyWord } from '../../core/hypervisor/copy-list.js';
+import { CopyList } from '../../core/hypervisor/copy-list.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { OwnDomain } from './own-domain.js';
@@ -252,10 +252,7 @@ export class HypervisorGrantTable extends GrantTable {
     const error =
       failed < 0
         ? undefined
-        : new GrantError(
-            list.words[failed + copyWord.status] as number,
-            `GNTTABOP_copy with reference ${list.words[failed + copyWord.ref]} of domain ${peer}`,
-          );
+        : new GrantError(list.status(failed), `GNTTABOP_copy with reference ${list.ref(failed)} of domain ${peer}`);
     list.clear();
     return error;
   }
