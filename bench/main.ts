@@ -1,9 +1,15 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Row, table } from './lib/rows.js';
+import { copy } from './suites/copy.js';
+import { events } from './suites/events.js';
 import { type Effort, ring } from './suites/ring.js';
 
-const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = { ring };
+const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = {
+  ring,
+  copy,
+  events,
+};
 
 /** Every row with every member: JSON has no other word for what is not there than null. */
 const complete = ({ suite, name, value, unit, peer, ratio, min, max, goal, met, note }: Row): object => ({
