@@ -81,8 +81,8 @@ export class HypervisorGrantTable extends GrantTable {
   }
 
   override copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {
-    const source = this.#frames(from);
-    const dest = this.#frames(to);
+    const source = FramePage.live(from);
+    const dest = FramePage.live(to);
     const { code } = this.#own.hypervisor.memory;
     const sourceAddress = source.frame * PAGE_SIZE;
     const destAddress = dest.frame * PAGE_SIZE;
@@ -210,36 +210,31 @@ export class HypervisorGrantTable extends GrantTable {
     return handles;
   }
 
-  #frames(page: Page): FramePage {
-    if (!(page instanceof FramePage)) throw new TypeError('only pages of this grant table can be copied');
-    if (page.isGone) throw new TypeError('this page has been disposed');
-    return page;
-  }
-
   /**
    * Every element is done, as in Xen's batch; the first that failed is thrown at the end. A segment that is a mistake is thrown at once,
    * after what comes before it.
    */
   #copy(peer: Domid, segments: readonly CopySegment[], toPeer: boolean): void {
     this.#check();
+    const pageSize = PAGE_SIZE;
     // A list that is in use has a segment's own code calling this.
     const list = this.#list.end === 0 ? this.#list : new CopyList();
     let failed: GrantError | undefined;
     try {
       for (let i = 0; i < segments.length; i++) {
+        const { ref, offset, page, pageOffset, length } = segments[i] as CopySegment;
+        const own = FramePage.live(page);
+        if (!(pageOffset >= 0 && length >= 0 && pageOffset + length <= own.count * pageSize)) {
+          throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
+        }
+        list.add(ref, offset, own.frame + (pageOffset >>> PAGE_SHIFT), pageOffset & (pageSize - 1), length);
         if (list.isFull) {
           const error = this.#copyList(peer, list, toPeer);
           failed ??= error;
         }
-        const { ref, offset, page, pageOffset, length } = segments[i] as CopySegment;
-        const own = this.#frames(page);
-        if ((pageOffset >>> 0) + (length >>> 0) > own.count * PAGE_SIZE) {
-          throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
-        }
-        list.add(ref, offset, own.frame + (pageOffset >>> PAGE_SHIFT), pageOffset & (PAGE_SIZE - 1), length);
       }
     } finally {
-      const error = this.#copyList(peer, list, toPeer);
+      const error = list.end === 0 ? undefined : this.#copyList(peer, list, toPeer);
       failed ??= error;
     }
     if (failed !== undefined) throw failed;
