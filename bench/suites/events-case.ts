@@ -153,12 +153,17 @@ const among = (scan: (deliver: (port: Port) => void) => void): ((n: number) => v
 
 /** Looks at each port that the domain has, as one does who knows no selector. */
 const linear = (deliver: (port: Port) => void): void => {
+  const { words } = memory;
   const page = sharedInfo.at(memory.slotOf(right));
   sharedInfo.clearUpcall(page);
   sharedInfo.takeSelector(page, false, 0);
+  // evtchn_pending and evtchn_mask of the 64-bit layout.
+  const [pending, mask] = [page + 512, page + 640];
   for (let port = 1; port <= many; port++) {
-    if (!sharedInfo.isPending(page, port) || sharedInfo.isMasked(page, false, port)) continue;
-    sharedInfo.clearPending(page, port);
+    const word = port >>> 5;
+    const bit = 1 << (port & 31);
+    if ((Atomics.load(words, pending + word) & bit & ~(words[mask + word] as number)) === 0) continue;
+    Atomics.and(words, pending + word, ~bit);
     deliver(port as Port);
   }
 };

@@ -34,7 +34,6 @@ export const wasm = {
   shl: [0x74] as Bytes,
   shrU: [0x76] as Bytes,
   drop: [0x1a] as Bytes,
-  return: [0x0f] as Bytes,
   /** What is in it is left by `br_if 0`. */
   block: (...body: readonly Bytes[]): Bytes => [0x02, 0x40, ...body.flat(), 0x0b],
   brIf: (depth: number): Bytes => [0x0d, depth],

@@ -7,17 +7,20 @@ export interface CopyCode {
   copy(to: number, from: number, length: number): void;
   /** memset. */
   fill(to: number, byte: number, length: number): void;
+  /** Atomics.load of the aligned word at a byte: an instruction here, and a call of some ten nanoseconds there. */
+  load(at: number): number;
 }
 
-const { localGet, memoryCopy, memoryFill } = wasm;
+const { localGet, i32AtomicLoad, memoryCopy, memoryFill } = wasm;
 const three = [localGet(0), localGet(1), localGet(2)];
 
-/** `memory.copy` and `memory.fill` over one shared memory: memcpy's speed, and no allocation. */
+/** `memory.copy`, `memory.fill` and atomic loads over one shared memory: memcpy's speed, and no allocation. */
 export const copyCode = (memory: SharedMemory): CopyCode => {
   const code = moduleOf(memory.buffer.byteLength, [
     { name: 'copy', params: 3, results: 0, locals: 0, body: [...three, memoryCopy] },
     { name: 'fill', params: 3, results: 0, locals: 0, body: [...three, memoryFill] },
+    { name: 'load', params: 1, results: 1, locals: 0, body: [localGet(0), i32AtomicLoad()] },
   ]);
-  const { copy, fill } = new Instance(new Module(code), { xen: { memory } }).exports;
-  return { copy, fill } as unknown as CopyCode;
+  const { copy, fill, load } = new Instance(new Module(code), { xen: { memory } }).exports;
+  return { copy, fill, load } as unknown as CopyCode;
 };

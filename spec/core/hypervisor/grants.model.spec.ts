@@ -182,7 +182,8 @@ const commands = [
     .tuple(domid, fc.integer({ min: 8, max: 11 }), domid, domid, page, entryFlags)
     .map(([dom, of, peer, owner, number, flags]) =>
       command(`grant(${dom}/${of} to ${peer}: ${owner}:${number}, flags ${flags})`, (model, real) => {
-        const key = `${owner}:${number}`;
+        // A page that is not there yet has no frame: what is granted stays frame 0 when the page comes.
+        const key = model.pages.has(`${owner}:${number}`) ? `${owner}:${number}` : '';
         const entry = model.entry(dom, of);
         const at = real.hypervisor.grantEntries.entry(real.hypervisor.memory.slotOf(dom), of);
         const { words } = real.hypervisor.memory;
