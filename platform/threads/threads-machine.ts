@@ -168,8 +168,8 @@ export class ThreadsMachine extends Machine {
   }
 
   /**
-   * Resolves when no domain has an event to handle, a promise to resume or a request at its host under way, timers included. Threads answer
-   * one after another, so all are asked again until nothing has happened between two answers.
+   * Resolves when no domain has an event to handle or a promise to resume, and none with a thread of its own a file or socket under way.
+   * Threads answer one after another, so all are asked again until nothing has happened between two answers.
    */
   override async idle(): Promise<void> {
     for (let before = -1; ; ) {
