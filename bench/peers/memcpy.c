@@ -24,7 +24,7 @@ int main(int argc, char **argv) {
         return 2;
     size_t size = strtoul(argv[1], NULL, 10);
     char *from = aligned_alloc(PAGE, PAGES * PAGE), *to = aligned_alloc(PAGE, PAGES * PAGE);
-    long copies = 3000000000L / (long)(size + 300);
+    long copies = 10000000000L / (long)(size + 300);
     memset(from, 1, PAGES * PAGE);
     memset(to, 2, PAGES * PAGE);
     for (int run = 0; run < 2; run++) {

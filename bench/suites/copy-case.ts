@@ -63,4 +63,4 @@ const cases: Readonly<Record<string, (n: number) => void>> = {
 
 const run = cases[what];
 if (run === undefined) throw new RangeError(`no case ${what}`);
-measureCase(run, mode, Math.ceil(((2e9 / (length + 300)) * Number(scale)) / PAGES) * PAGES);
+measureCase(run, mode, Math.ceil(((1e10 / (length + 300)) * Number(scale)) / PAGES) * PAGES);

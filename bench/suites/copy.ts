@@ -8,7 +8,7 @@ const SIZES = [64, 1500, 4096] as const;
 const GOAL_OF_C = 0.85;
 const GOAL_OF_SET = 2;
 const hasGoal = (size: number): boolean => size >= 1500;
-const C_NOTE = 'a few nanoseconds of checks beside a copy out of the cache: docs/performance.md, "Grant copy"';
+const C_NOTE = 'what is checked takes some nanoseconds beside so short a copy: docs/performance.md, "Grant copy"';
 
 interface Line {
   readonly name: string;

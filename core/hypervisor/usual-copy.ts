@@ -26,8 +26,8 @@ export type UsualCopy = (
 const PAGE_SHIFT = 12;
 
 /**
- * The code of {@link UsualCopy}. In WebAssembly, where it takes a third of the time, for V8 calls a function for each of Atomics and checks
- * each access to an array. It has no loop and calls nothing, so a thread is not terminated in it.
+ * The code of {@link UsualCopy}, in WebAssembly, where Atomics are instructions, not calls, and accesses need no check of their own. V8
+ * terminates a thread at a function's beginning and at a loop's end: here is neither once it has begun.
  *
  * No pin is counted, since who reads pins holds the lock. The in-use bits are for the granter, who takes none: they are set as the entry is
  * believed and before its frame is read, and go when the bytes are there. While the machine has one thread nobody can look.
