@@ -31,9 +31,9 @@ export class SharedInfo {
     this.#words = memory.words;
   }
 
-  /** The first word of a slot's page. */
+  /** The first word of a slot's page, which each ABI has for itself. */
   at(slot: number): number {
-    return this.#memory.control(slot) + slotPage.sharedInfo;
+    return this.#memory.control(slot) + (this.isAbi32(slot) ? slotPage.sharedInfo32 : slotPage.sharedInfo);
   }
 
   isAbi32(slot: number): boolean {
