@@ -102,23 +102,26 @@ export class Lock {
     }
     const nap = Math.min(this.#onStuck === undefined ? LOOK : ASK, this.#patience);
     let waited = 0;
+    let before = 0;
     for (;;) {
       const seen = Atomics.load(words, header.lock);
+      const held = seen | WAITERS;
       if (seen === 0) {
         // Others may still wait behind us: our release has to notify.
         if (Atomics.compareExchange(words, header.lock, 0, mine | WAITERS) === 0) return;
-      } else if (seen & WAITERS || Atomics.compareExchange(words, header.lock, seen, seen | WAITERS) === seen) {
-        if (Atomics.wait(words, header.lock, seen | WAITERS, nap) === 'timed-out') waited += nap;
-        else waited = 0;
-        if (waited > 0) this.#grumble(seen, caller, waited);
+      } else if (seen === held || Atomics.compareExchange(words, header.lock, seen, held) === seen) {
+        const stands = Atomics.wait(words, header.lock, held, nap) === 'timed-out';
+        waited = stands ? (held === before ? waited + nap : nap) : 0;
+        before = held;
+        if (stands) this.#grumble(held, caller, waited);
       }
     }
   }
 
-  /** What one who waits does about an owner that does not let go, when its word still stands. */
-  #grumble(seen: number, caller: Domid, waited: number): void {
-    const owner = ((seen & OWNER) - 1) as Domid;
-    const stands = (): boolean => Atomics.load(this.#words, header.lock) === (seen | WAITERS);
+  /** What one who waits does about an owner that does not let go: `held` is its word. */
+  #grumble(held: number, caller: Domid, waited: number): void {
+    const owner = ((held & OWNER) - 1) as Domid;
+    const stands = (): boolean => Atomics.load(this.#words, header.lock) === held;
     if (stands()) this.#onStuck?.(owner, caller, waited);
     if ((owner === caller || waited >= this.#patience) && stands()) throw new StuckLock(owner, caller, waited);
   }
