@@ -65,9 +65,9 @@ export class Teardown {
     const at = this.#memory.control(slot);
     Atomics.store(words, at + control.life, life.dying);
     for (let port = 1; port < this.#ports.valid(slot); port++) this.#events.closeIn(slot, port);
-    this.#entries.voidAll(slot);
     // A thread cannot be paused: what it has views of must not become another's as long as it may write there.
     const threadRuns = this.#domains.hasThread(slot);
+    this.#entries.voidAll(slot, threadRuns);
     if (!threadRuns) {
       this.#map.releaseMappings(slot);
       this.#pages.releaseAll(slot);

@@ -30,7 +30,7 @@ new ThreadLife(hypervisor.memory).publish(domid);
 
 const private_: number[] = [];
 const granted: { readonly ref: GrantRef; readonly frame: number }[] = [];
-const handles: number[] = [];
+const mappings: { readonly handle: number; readonly frame: number }[] = [];
 
 const pick = <T>(list: T[]): T | undefined => list[random.below(list.length)];
 const take = <T>(list: T[]): T | undefined => list.splice(random.below(list.length), 1)[0];
@@ -106,27 +106,25 @@ const calls: readonly (() => boolean)[] = [
     return true;
   },
   () => {
-    if (handles.length > 12) return false;
+    if (mappings.length > 12) return false;
     const half = [gntmap.hostMap, gntmap.deviceMap, gntmap.hostMap | gntmap.deviceMap][random.below(3)] as number;
     const handle = grantMap.map(domid, peer(), ref(), half | (random.below(2) === 0 ? gntmap.readonly : 0));
     if (handle < 0) return false;
-    handles.push(handle);
+    mappings.push({ handle, frame: grantMap.frameOf(domid, handle) });
     return true;
   },
   () => {
-    const handle = pick(handles);
-    if (handle === undefined) return false;
-    // Through the view that it would have; a page mapped for reading is written too, for nobody keeps a thread from it.
-    const frame = grantMap.frameOf(domid, handle);
-    if (frame === 0) throw new Error(`handle ${handle} of domain ${domid} maps nothing any more`);
-    Atomics.store(bytes, at(frame), domid);
+    // As through a view of it; pages that are mapped for reading are written too, for nothing keeps a thread from it.
+    const mapping = pick(mappings);
+    if (mapping === undefined) return false;
+    Atomics.store(bytes, at(mapping.frame), domid);
     return true;
   },
   () => {
-    const handle = take(handles);
-    if (handle === undefined) return false;
-    const address = grantMap.frameOf(domid, handle) * PAGE_SIZE;
-    return grantMap.unmap(domid, handle, address, address) === 0;
+    const mapping = take(mappings);
+    if (mapping === undefined) return false;
+    const address = mapping.frame * PAGE_SIZE;
+    return grantMap.unmap(domid, mapping.handle, address, address) === 0;
   },
   () => {
     const frame = pick(private_);
@@ -137,8 +135,10 @@ const calls: readonly (() => boolean)[] = [
   },
   () => {
     const frame = pick(private_);
-    if (frame !== undefined) check(frame);
-    return frame !== undefined;
+    if (frame === undefined) return false;
+    check(frame);
+    Atomics.store(bytes, at(frame), domid);
+    return true;
   },
   () => {
     if (random.below(50) !== 0) return false;

@@ -110,8 +110,9 @@ class Campaign {
     await this.#until(`domain ${domid} runs`, () => this.#word(domid, deathWords.runs) === 1);
   }
 
-  async #end({ domid, worker, exit }: Life, way: number): Promise<void> {
+  async #end(life: Life, way: number): Promise<void> {
     const { hypervisor } = this;
+    const { domid, worker, exit } = life;
     if (way === 1) {
       ok(hypervisor.destroyDomain(dom0, domid));
       addDomain(hypervisor, heir);
@@ -120,7 +121,7 @@ class Campaign {
         const frame = hypervisor.pages.populate(dom0, heir, 1);
         if (frame > 0) frames.push(frame);
       }
-      await sleep(this.#random.below(3));
+      await sleep(2 + this.#random.below(6));
       void worker.terminate();
       await exit;
       for (const frame of frames) {
@@ -137,6 +138,7 @@ class Campaign {
       await exit;
       if (this.inline > inline) this.held++;
     }
+    if (life.error !== undefined) throw life.error;
     const mended = hypervisor.recover(dom0, domid);
     if (mended.includes(`domain ${domid} held the lock`)) this.held++;
     if (mended.some((what) => !what.endsWith('held the lock'))) this.mended++;
