@@ -11,7 +11,7 @@ describe('a domain that dies anywhere', () => {
     it(`leaves nothing that cannot be repaired, at every write of ${name}`, () => {
       let writes = 0;
       for (let died = true; died; writes++) {
-        const { mortal, hypervisor, rung, free } = stage();
+        const { mortal, hypervisor, bystander, rung, free } = stage();
         const when = `died after ${writes} writes`;
         let call = (): void => {};
         mortal.live(() => {
@@ -22,20 +22,20 @@ describe('a domain that dies anywhere', () => {
         });
         died = mortal.die(writes, call);
         mortal.live(() => {
-          hypervisor.recover(DOMID_XEN, caller);
-          expectSound(hypervisor, when);
-          expect(rung, when).to.include.members(living(hypervisor));
-          ok(hypervisor.destroyDomain(DOMID_XEN, caller));
-          expectSound(hypervisor, `${when}, and was destroyed`);
-          addDomain(hypervisor, 8 as Domid);
-          const others = living(hypervisor);
-          goOn(hypervisor, others[0] as Domid, others[1] as Domid);
-          goOn(hypervisor, others[1] as Domid, others[0] as Domid);
-          expectSound(hypervisor, `${when}, and the others went on`);
-          for (const domid of others) ok(hypervisor.destroyDomain(DOMID_XEN, domid));
-          hypervisor.recover(DOMID_XEN, dom4);
-          expect(hypervisor.frames.freeCount, when).to.equal(free);
-          expect(hypervisor.domains.slots(), when).to.deep.equal([]);
+          bystander.recover(DOMID_XEN, caller);
+          expectSound(bystander, when);
+          expect(rung, when).to.include.members(living(bystander));
+          ok(bystander.destroyDomain(DOMID_XEN, caller));
+          expectSound(bystander, `${when}, and was destroyed`);
+          addDomain(bystander, 8 as Domid);
+          const others = living(bystander);
+          goOn(bystander, others[0] as Domid, others[1] as Domid);
+          goOn(bystander, others[1] as Domid, others[0] as Domid);
+          expectSound(bystander, `${when}, and the others went on`);
+          for (const domid of others) ok(bystander.destroyDomain(DOMID_XEN, domid));
+          bystander.recover(DOMID_XEN, dom4);
+          expect(bystander.frames.freeCount, when).to.equal(free);
+          expect(bystander.domains.slots(), when).to.deep.equal([]);
         });
       }
       expect(writes, 'writes of the call').to.be.above(1);

@@ -326,14 +326,11 @@ export const stage = () => {
     (domid) => rung.push(domid),
     (owner) => dead.has(owner),
   );
-  const { hypervisor } = mortal;
-  let free = 0;
-  mortal.live(() => {
-    free = hypervisor.frames.freeCount;
-    addDomain(hypervisor, dom0, { privileged: true });
-    for (const domid of [dom1, dom2, dom3]) addDomain(hypervisor, domid, { maxEventChannels: 4095 });
-  });
-  return { mortal, hypervisor, rung, free, dead };
+  const { hypervisor, bystander } = mortal;
+  const free = bystander.frames.freeCount;
+  addDomain(bystander, dom0, { privileged: true });
+  for (const domid of [dom1, dom2, dom3]) addDomain(bystander, domid, { maxEventChannels: 4095 });
+  return { mortal, hypervisor, bystander, rung, free, dead };
 };
 
 const all = [dom0, dom1, dom2, dom3, dom4, 5 as Domid, 6 as Domid, 7 as Domid, 8 as Domid, 9 as Domid];

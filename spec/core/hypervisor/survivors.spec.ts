@@ -198,9 +198,7 @@ const rotated = <T>(list: readonly T[], by: number): readonly T[] => [
 describe('those who survive a death', () => {
   const begin = () => {
     const begun = stage();
-    begun.mortal.live(() => {
-      for (const domid of [dom5, dom6, dom7]) addDomain(begun.hypervisor, domid);
-    });
+    for (const domid of [dom5, dom6, dom7]) addDomain(begun.bystander, domid);
     return begun;
   };
   /** Sees the machine go on, then end with nothing left. */
@@ -219,26 +217,26 @@ describe('those who survive a death', () => {
 
     it(`make any call at that moment, before anybody mends anything, at every write of ${name}`, () => {
       for (let writes = 0, died = true; died; writes++) {
-        const { mortal, hypervisor, free, dead } = begin();
+        const { mortal, hypervisor, bystander, free, dead } = begin();
         // The one who contends for the lock first has it mended, so each is the first in turn.
         const errands = rotated([...amongSurvivors, ...withTheDead], writes);
         const when = `died after ${writes} writes, first: ${errands[0]?.name}`;
         let call = (): void => {};
         let calls: readonly (() => void)[] = [];
         mortal.live(() => {
-          calls = errands.map(({ prepare }) => prepare(hypervisor, caller));
+          calls = errands.map(({ prepare }) => prepare(bystander, caller));
           call = scene.prepare(hypervisor);
         });
         died = mortal.die(writes, call);
         dead.add(caller);
         mortal.live(() => {
           for (const errand of calls) errand();
-          hypervisor.recover(DOMID_XEN, caller);
-          expectSound(hypervisor, when);
-          ok(hypervisor.destroyDomain(DOMID_XEN, caller));
-          expectSound(hypervisor, `${when}, and was destroyed`);
-          addDomain(hypervisor, newcomer);
-          end(hypervisor, free, when);
+          bystander.recover(DOMID_XEN, caller);
+          expectSound(bystander, when);
+          ok(bystander.destroyDomain(DOMID_XEN, caller));
+          expectSound(bystander, `${when}, and was destroyed`);
+          addDomain(bystander, newcomer);
+          end(bystander, free, when);
         });
       }
     });
@@ -246,7 +244,7 @@ describe('those who survive a death', () => {
     it(`are overtaken by it within what takes no lock, at every write of ${name}`, () => {
       const random = new Random(caller + name.length);
       for (let writes = 0, died = true; died; writes++) {
-        const { mortal, hypervisor, free, dead } = begin();
+        const { mortal, hypervisor, bystander, free, dead } = begin();
         const errand = lockFree[writes % lockFree.length] as Errand;
         const at = random.below(16);
         const when = `died after ${writes} writes, at access ${at} of: ${errand.name}`;
@@ -260,15 +258,15 @@ describe('those who survive a death', () => {
           died = mortal.die(writes, call);
           dead.add(caller);
           mortal.live(() => {
-            hypervisor.recover(DOMID_XEN, caller);
-            ok(hypervisor.destroyDomain(DOMID_XEN, caller));
-            addDomain(hypervisor, newcomer, { abi: writes % 2 === 0 ? 'x86_32-abi' : 'x86_64-abi' });
+            bystander.recover(DOMID_XEN, caller);
+            ok(bystander.destroyDomain(DOMID_XEN, caller));
+            addDomain(bystander, newcomer, { abi: writes % 2 === 0 ? 'x86_32-abi' : 'x86_64-abi' });
           });
         };
         if (!mortal.overtake(at, die, run)) die();
         mortal.live(() => {
-          expectSound(hypervisor, when);
-          end(hypervisor, free, when);
+          expectSound(bystander, when);
+          end(bystander, free, when);
         });
       }
     });
