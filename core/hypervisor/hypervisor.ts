@@ -31,6 +31,13 @@ export type OnStuck = (owner: Domid, ms: number) => boolean;
  * Our Xen: tables in one shared memory, and the calls that change them. A call is run by the thread that makes it, for the domain
  * that it names as its first argument; it answers as Xen does, and delivers nothing itself. Any number of threads may each have
  * one of these over the same memory; a domain's calls are one thread's.
+ *
+ * Without the lock go send, mask, unmask and the scan, the doorbell, and what a domain does with its own grant entries, references
+ * and pages. A thread may be terminated in any of them, or its domain destroyed while it runs, or its peer's. That is sound because
+ * a slot, its tables and whatever its thread has views of stay as they are until the thread has ended (`ownThread` of
+ * DomainOptions), and because into another's slot, whoever has it by now, they write hints alone: bits of PENDING, selector and
+ * upcall, and the doorbell's two words. A hint too many wakes a domain that finds nothing to do; one that a dead thread was about
+ * to give is given by {@link recover}.
  */
 export class Hypervisor {
   readonly memory: MachineMemory;

@@ -92,6 +92,25 @@ describe('the life of a thread', () => {
     },
   );
 
+  it('ends the waits for a lock that died with its thread, when its parent hears of it', async () => {
+    start(dom1, true);
+    const rounds = 1000;
+    const count = word + 1;
+    const waiting = [2, 3].map((domid) => {
+      const workerData = { memory: memory.memory, domid, word: count, rounds };
+      return once(new Worker(new URL('../../core/hypervisor/lock-worker.js', import.meta.url), { workerData }), 'exit');
+    });
+    const WAITERS = 0x10000;
+    while ((Atomics.load(memory.words, header.lock) & WAITERS) === 0)
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    await worker.terminate();
+    expect(memory.words[count]).to.equal(0);
+    expect(hypervisor.recover(dom0, dom1)).to.deep.equal(['domain 1 held the lock']);
+    await Promise.all(waiting);
+    expect(memory.words[count]).to.equal(2 * rounds);
+    expectSound(hypervisor, 'recovered by the parent');
+  });
+
   onLinux(`can be ended by one whom it holds up for too long${reason}`, () => {
     const asked: number[] = [];
     const stern = new Hypervisor(memory, undefined, (owner, ms) => {
