@@ -58,7 +58,8 @@ export class Hypervisor {
   /**
    * Attaches to the machine in `memory`.
    * @param ring called for a parked domain that has got an event
-   * @param onStuck how this thread finds out that it waits for a dead one; where nobody can, a call ends with StuckLock in the end
+   * @param onStuck how this thread finds out that it waits for a dead one; where it cannot, its call ends with StuckLock after
+   *   3 seconds, and other threads' after 10
    */
   constructor(memory: SharedMemory | MachineMemory, ring: Ring = () => {}, onStuck?: OnStuck) {
     const machine = memory instanceof MachineMemory ? memory : new MachineMemory(memory);

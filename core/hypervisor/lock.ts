@@ -8,8 +8,11 @@ const SPINS = 64;
 /** How often one who can find out looks whether the owner is gone, and one who cannot looks at the word, in milliseconds. */
 const ASK = 5;
 const LOOK = 100;
-/** How long the word may stand still: a section takes microseconds. */
-const PATIENCE = 10_000;
+/**
+ * How long the word may stand still: a section takes microseconds. Who is to hear of deaths gives up first: where it cannot find
+ * out, its event loop must turn before the others lose their patience.
+ */
+const PATIENCE = { asks: 3_000, looks: 10_000 } as const;
 
 /** What a thread that can wait for a dead one may do about it. */
 export interface LockOptions {
@@ -18,7 +21,7 @@ export interface LockOptions {
    * the lock for `heir`, who goes on waiting when it returns.
    */
   readonly onStuck?: (owner: Domid, heir: Domid, ms: number) => void;
-  /** After how many milliseconds in which the lock did not change hands a wait ends with {@link StuckLock}. Default 10 000. */
+  /** After how many milliseconds in which the lock did not change hands a wait ends with {@link StuckLock}. Default 3 000 with `onStuck`, else 10 000. */
   readonly patience?: number;
 }
 
@@ -60,7 +63,7 @@ export class Lock {
   constructor(memory: MachineMemory, options: LockOptions = {}) {
     this.#words = memory.words;
     this.#onStuck = options.onStuck;
-    this.#patience = options.patience ?? PATIENCE;
+    this.#patience = options.patience ?? (options.onStuck === undefined ? PATIENCE.looks : PATIENCE.asks);
   }
 
   /** Takes the lock for a domain's call; waits for another thread that has it. @throws StuckLock when that does not let go */

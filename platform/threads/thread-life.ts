@@ -50,7 +50,7 @@ export const isGone = ({ tid, start }: ThreadId): boolean => {
  * whether it is waiting for a dead one. The main thread needs that: while it waits, no worker's `exit` event reaches it.
  *
  * Where there is no /proc (anything but Linux) nothing is told and nobody is gone: the main thread's wait then ends with
- * {@link StuckLock} after some seconds, its event loop turns, and the event arrives.
+ * {@link StuckLock} after 3 seconds, its event loop turns, and the event arrives before others lose patience too.
  */
 export class ThreadLife {
   readonly #memory: MachineMemory;
