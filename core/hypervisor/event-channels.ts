@@ -167,7 +167,7 @@ export class EventChannelOps {
 
   /**
    * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear.
-   * It takes no lock, so one that races with the port's close, or with its domain's end, may be found by the next user of the port,
+   * It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
    * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
    */
   raise(slot: number, port: number): void {

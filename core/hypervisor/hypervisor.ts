@@ -37,7 +37,7 @@ export type OnStuck = (owner: Domid, ms: number) => boolean;
  * a slot, its tables and whatever its thread has views of stay as they are until the thread has ended (`ownThread` of
  * DomainOptions), and because into another's slot, whoever has it by now, they write hints alone: bits of PENDING, selector and
  * upcall, and the doorbell's two words. A hint too many wakes a domain that finds nothing to do; one that a dead thread was about
- * to give is given by {@link recover}.
+ * to give is given by {@link Hypervisor.recover}.
  */
 export class Hypervisor {
   readonly memory: MachineMemory;

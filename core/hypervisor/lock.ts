@@ -21,7 +21,10 @@ export interface LockOptions {
    * the lock for `heir`, who goes on waiting when it returns.
    */
   readonly onStuck?: (owner: Domid, heir: Domid, ms: number) => void;
-  /** After how many milliseconds in which the lock did not change hands a wait ends with {@link StuckLock}. Default 3 000 with `onStuck`, else 10 000. */
+  /**
+   * After how many milliseconds in which the lock did not change hands a wait ends with {@link StuckLock}. Default 3 000 with
+   * `onStuck`, else 10 000.
+   */
   readonly patience?: number;
 }
 
