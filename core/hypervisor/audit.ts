@@ -148,7 +148,12 @@ export class Audit {
         this.#frames.free(frame);
       } else if (!isTable) of.pages++;
     });
-    for (const { slot, pages } of slots.values()) this.#words[this.#memory.control(slot) + control.pages] = pages;
+    for (const [domid, { slot, pages }] of slots) {
+      const counted = this.#memory.control(slot) + control.pages;
+      if (this.#words[counted] === pages) continue;
+      mended.push(`domain ${domid} has ${pages} pages and counted ${this.#words[counted]}`);
+      this.#words[counted] = pages;
+    }
   }
 
   #tablesOf(slot: number): ReadonlySet<number> {

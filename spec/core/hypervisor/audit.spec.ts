@@ -64,6 +64,19 @@ describe('a domain that dies anywhere', () => {
     });
   });
 
+  it('is mourned with the pages that it had taken, and not counted', () => {
+    const { mortal, hypervisor } = stage();
+    // The lock, then the frame.
+    expect(mortal.die(2, () => hypervisor.pages.populate(dom1, dom1, 1))).to.equal(true);
+    mortal.live(() => {
+      expect(hypervisor.recover(DOMID_XEN, dom1)).to.deep.equal([
+        'domain 1 held the lock',
+        'domain 1 has 1 pages and counted 0',
+      ]);
+      expect(hypervisor.recover(DOMID_XEN, dom1)).to.deep.equal([]);
+    });
+  });
+
   it('does not take back what it had done: an event that it had raised still arrives', () => {
     const { mortal, hypervisor, rung } = stage();
     let ports: readonly [Port, Port] = [0 as Port, 0 as Port];
