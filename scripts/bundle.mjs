@@ -1,0 +1,150 @@
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join, posix } from 'node:path';
+import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
+
+/** Node's own modules, and packages that a bundle would not make any faster. */
+const EXTERNAL = ['node:*', 'commander'];
+
+const modulesBelow = (dir) =>
+  readdirSync(at(dir), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${dir}/${entry.name}`;
+    if (entry.isDirectory()) return modulesBelow(path);
+    return entry.name.endsWith('.js') ? [path] : [];
+  });
+
+/** The folders of dist/ that are published: the first part of each path under `files`. */
+const publishedFolders = ({ files }) =>
+  [...new Set(files.map((path) => /^dist\/([^/.]+)/.exec(path)?.[1]))]
+    .filter((folder) => folder !== undefined && existsSync(at('dist', folder)))
+    .map((folder) => `dist/${folder}`);
+
+/** The modules that a compiled one names by their URL, and Node or a worker loads: they keep their names. */
+const loadedByUrl = (path, text) => [
+  ...[...text.matchAll(/new URL\(['"]([^'"]+\.js)['"], import\.meta\.url\)/g)].map(([, to]) =>
+    posix.join(posix.dirname(path), to),
+  ),
+  ...[...text.matchAll(/['"](dist\/[^'"]+\.js)['"]/g)].map(([, to]) => to),
+];
+
+/** All modules that somebody outside the bundle may load: they keep their places, and what they share goes into chunks. */
+const entryPoints = (manifest, modules) => {
+  const exported = Object.values(manifest.exports).map((target) => target.default?.slice('./'.length));
+  const named = modules.flatMap((path) => loadedByUrl(path, readFileSync(at(path), 'utf8')));
+  const machines = modules.filter((path) => /^dist\/examples\/[^/]+\/machine\.js$/.test(path));
+  const entries = new Set([...exported.filter(Boolean), 'dist/cli/main.js', ...named, ...machines]);
+  const missing = [...entries].find((path) => !existsSync(at(path)));
+  if (missing !== undefined)
+    throw new NotReady(`the bundle lacks ${missing}: package.json, or a URL in the code, names it`);
+  return [...entries].sort();
+};
+
+/** A module that asks where it lies must come to lie where it lay. */
+const checkPlaces = ({ outputs }) => {
+  for (const [output, { inputs }] of Object.entries(outputs)) {
+    for (const input of Object.keys(inputs)) {
+      if (dirname(input) === dirname(output)) continue;
+      if (!readFileSync(at(input), 'utf8').includes('import.meta.url')) continue;
+      throw new NotReady(
+        `${input} uses import.meta.url, but the bundle puts it into ${output}: start from import.meta.resolve('splitring/package.json') instead`,
+      );
+    }
+  }
+};
+
+/** A class that shares its name with another in a chunk would be called otherwise: its name is in messages. */
+const checkNames = (outputs, modules) => {
+  const classes = (text) => [...text.matchAll(/\bclass ([A-Za-z_$][\w$]*)/g)].map(([, name]) => name);
+  const known = new Set(modules.flatMap((path) => classes(readFileSync(at(path), 'utf8'))));
+  for (const { path, text } of outputs) {
+    for (const name of classes(text)) {
+      const own = /^(.*?)\d+$/.exec(name)?.[1];
+      if (own === undefined || known.has(name) || !known.has(own)) continue;
+      throw new NotReady(`two classes ${own} come together in ${path}, and one would be called ${name}: rename ours`);
+    }
+  }
+};
+
+/** The licences of the packages whose code is in the bundle, as they ask for. */
+const licences = ({ outputs }) => {
+  const inputs = Object.values(outputs).flatMap((output) => Object.keys(output.inputs));
+  const packages = new Set(inputs.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]));
+  return [...packages]
+    .filter((name) => name !== undefined)
+    .sort()
+    .map((name) => {
+      const folder = at('node_modules', name);
+      const file = readdirSync(folder).find((entry) => /^licen[cs]e/i.test(entry));
+      const { version, license } = jsonOf(join(folder, 'package.json'));
+      const text = file === undefined ? `Licence: ${license}` : readFileSync(join(folder, file), 'utf8').trim();
+      return `${name} ${version}\n\n${text}\n`;
+    })
+    .join(`\n${'-'.repeat(80)}\n\n`);
+};
+
+/** rxjs offers Node only CommonJS, of which nothing can be left out; reflect-metadata's whole brings a Map of its own. */
+const resolution = {
+  name: 'resolution',
+  setup: (build) => {
+    build.onResolve({ filter: /^reflect-metadata$/ }, ({ resolveDir, kind }) =>
+      build.resolve('reflect-metadata/lite', { resolveDir, kind }),
+    );
+  },
+};
+
+/**
+ * What the published package's JavaScript is made of: its modules, rxjs, inversify and reflect-metadata in one graph, so that each
+ * class is there once in a process whichever entry it comes from, and few files have to be loaded. Names of classes stay.
+ * @throws NotReady when a module cannot be moved into it
+ */
+export const bundleOf = async () => {
+  const { build } = await import('esbuild');
+  const manifest = jsonOf(at('package.json'));
+  const modules = publishedFolders(manifest).flatMap(modulesBelow);
+  const { outputFiles, metafile } = await build({
+    absWorkingDir: root,
+    entryPoints: entryPoints(manifest, modules),
+    outbase: 'dist',
+    outdir: 'dist',
+    chunkNames: 'chunks/[name]-[hash]',
+    bundle: true,
+    splitting: true,
+    format: 'esm',
+    platform: 'neutral',
+    target: `node${manifest.engines.node.replace(/^\D*/, '')}`,
+    conditions: ['es2015', 'module', 'import'],
+    mainFields: ['module', 'main'],
+    external: EXTERNAL,
+    plugins: [resolution],
+    minifySyntax: true,
+    minifyWhitespace: true,
+    legalComments: 'none',
+    logLevel: 'warning',
+    write: false,
+    metafile: true,
+  });
+  checkPlaces(metafile);
+  const outputs = outputFiles.map(({ path, contents, text }) => ({
+    path: posix.relative(root.replaceAll('\\', '/'), path.replaceAll('\\', '/')),
+    contents,
+    text,
+  }));
+  checkNames(outputs, modules);
+  return { modules, outputs: [...outputs, { path: 'dist/licences.txt', contents: licences(metafile) }] };
+};
+
+/** Puts the bundle in the place of the compiled modules in dist/; the types stay. Returns the paths of what it consists of. */
+export const bundle = async () => {
+  const start = performance.now();
+  const { modules, outputs } = await bundleOf();
+  rmSync(at('dist/.stamp'), { force: true }); // dist/ is not what the compiler makes any more: the next command compiles
+  for (const path of modules) {
+    rmSync(at(path));
+    rmSync(at(`${path}.map`), { force: true });
+  }
+  for (const { path, contents } of outputs) {
+    mkdirSync(dirname(at(path)), { recursive: true });
+    writeFileSync(at(path), contents);
+  }
+  say(`bundled in ${since(start)}`);
+  return outputs.map(({ path }) => path);
+};
