@@ -1,5 +1,5 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join, posix } from 'node:path';
+import { dirname, join, posix, relative, sep } from 'node:path';
 import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
 
 /** Node's own modules, and packages that a bundle would not make any faster. */
@@ -51,15 +51,27 @@ const checkPlaces = ({ outputs }) => {
   }
 };
 
-/** A class that shares its name with another in a chunk would be called otherwise: its name is in messages. */
+/** esbuild writes `var A = class _A` for a class that names itself in its body; `A` is as good there, and stays its name. */
+const withClassNames = (text) =>
+  [...text.matchAll(/\b([A-Za-z$][\w$]*) = class _\1\b/g)].reduce(
+    (renamed, [, name]) => renamed.replaceAll(new RegExp(`(?<![\\w$.#])_${name}(?![\\w$])`, 'g'), name),
+    text,
+  );
+
+/** What the classes of a module are called. */
+const classNames = (text) =>
+  [...text.matchAll(/\bclass (?!extends\b)([\w$]+)|\b([\w$]+) = class(?= extends\b| ?\{)/g)].map(
+    ([, own, assigned]) => own ?? assigned,
+  );
+
+/** A class that shares its name with something else in a chunk would be called otherwise, and its name is in messages. */
 const checkNames = (outputs, modules) => {
-  const classes = (text) => [...text.matchAll(/\bclass ([A-Za-z_$][\w$]*)/g)].map(([, name]) => name);
-  const known = new Set(modules.flatMap((path) => classes(readFileSync(at(path), 'utf8'))));
+  const known = new Set(modules.flatMap((path) => classNames(readFileSync(at(path), 'utf8'))));
   for (const { path, text } of outputs) {
-    for (const name of classes(text)) {
-      const own = /^(.*?)\d+$/.exec(name)?.[1];
-      if (own === undefined || known.has(name) || !known.has(own)) continue;
-      throw new NotReady(`two classes ${own} come together in ${path}, and one would be called ${name}: rename ours`);
+    for (const name of classNames(text)) {
+      const own = /^_?(.+?)\d*$/.exec(name)?.[1];
+      if (known.has(name) || !known.has(own)) continue;
+      throw new NotReady(`the bundle calls the class ${own} ${name} in ${path}: something else is called ${own} too`);
     }
   }
 };
@@ -115,21 +127,19 @@ export const bundleOf = async () => {
     mainFields: ['module', 'main'],
     external: EXTERNAL,
     plugins: [resolution],
-    minifySyntax: true,
-    minifyWhitespace: true,
+    minifySyntax: true, // leaves a class that a decorator returns its name; lines and names stay, for stack traces
     legalComments: 'none',
     logLevel: 'warning',
     write: false,
     metafile: true,
   });
   checkPlaces(metafile);
-  const outputs = outputFiles.map(({ path, contents, text }) => ({
-    path: posix.relative(root.replaceAll('\\', '/'), path.replaceAll('\\', '/')),
-    contents,
-    text,
+  const outputs = outputFiles.map(({ path, text }) => ({
+    path: relative(root, path).split(sep).join('/'),
+    text: withClassNames(text),
   }));
   checkNames(outputs, modules);
-  return { modules, outputs: [...outputs, { path: 'dist/licences.txt', contents: licences(metafile) }] };
+  return { modules, outputs: [...outputs, { path: 'dist/licences.txt', text: licences(metafile) }] };
 };
 
 /** Puts the bundle in the place of the compiled modules in dist/; the types stay. Returns the paths of what it consists of. */
@@ -141,9 +151,9 @@ export const bundle = async () => {
     rmSync(at(path));
     rmSync(at(`${path}.map`), { force: true });
   }
-  for (const { path, contents } of outputs) {
+  for (const { path, text } of outputs) {
     mkdirSync(dirname(at(path)), { recursive: true });
-    writeFileSync(at(path), contents);
+    writeFileSync(at(path), text);
   }
   say(`bundled in ${since(start)}`);
   return outputs.map(({ path }) => path);
