@@ -1,5 +1,8 @@
+// The JavaScript of the published package. As a program it writes the bundle, and a package.json for it, into another folder:
+//   node scripts/bundle.mjs FOLDER [MODULE…]      MODULE: one of dist/ that is to be in it too
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join, posix, relative, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
 
 /** Node's own modules, and packages that a bundle would not make any faster. */
@@ -27,11 +30,11 @@ const loadedByUrl = (path, text) => [
 ];
 
 /** All modules that somebody outside the bundle may load: they keep their places, and what they share goes into chunks. */
-const entryPoints = (manifest, modules) => {
+const entryPoints = (manifest, modules, more) => {
   const exported = Object.values(manifest.exports).map((target) => target.default?.slice('./'.length));
   const named = modules.flatMap((path) => loadedByUrl(path, readFileSync(at(path), 'utf8')));
   const machines = modules.filter((path) => /^dist\/examples\/[^/]+\/machine\.js$/.test(path));
-  const entries = new Set([...exported.filter(Boolean), 'dist/cli/main.js', ...named, ...machines]);
+  const entries = new Set([...exported.filter(Boolean), 'dist/cli/main.js', ...named, ...machines, ...more]);
   const missing = [...entries].find((path) => !existsSync(at(path)));
   if (missing !== undefined)
     throw new NotReady(`the bundle lacks ${missing}: package.json, or a URL in the code, names it`);
@@ -106,15 +109,16 @@ const resolution = {
 /**
  * What the published package's JavaScript is made of: its modules, rxjs, inversify and reflect-metadata in one graph, so that each
  * class is there once in a process whichever entry it comes from, and few files have to be loaded. Names of classes stay.
+ * @param more other modules of dist/ that are to be entries
  * @throws NotReady when a module cannot be moved into it
  */
-export const bundleOf = async () => {
+const bundleOf = async (more = []) => {
   const { build } = await import('esbuild');
   const manifest = jsonOf(at('package.json'));
-  const modules = publishedFolders(manifest).flatMap(modulesBelow);
+  const modules = [...publishedFolders(manifest).flatMap(modulesBelow), ...more];
   const { outputFiles, metafile } = await build({
     absWorkingDir: root,
-    entryPoints: entryPoints(manifest, modules),
+    entryPoints: entryPoints(manifest, modules, more),
     outbase: 'dist',
     outdir: 'dist',
     chunkNames: 'chunks/[name]-[hash]',
@@ -142,6 +146,13 @@ export const bundleOf = async () => {
   return { modules, outputs: [...outputs, { path: 'dist/licences.txt', text: licences(metafile) }] };
 };
 
+const write = (folder, outputs) => {
+  for (const { path, text } of outputs) {
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), text);
+  }
+};
+
 /** Puts the bundle in the place of the compiled modules in dist/; the types stay. Returns the paths of what it consists of. */
 export const bundle = async () => {
   const start = performance.now();
@@ -151,10 +162,13 @@ export const bundle = async () => {
     rmSync(at(path));
     rmSync(at(`${path}.map`), { force: true });
   }
-  for (const { path, text } of outputs) {
-    mkdirSync(dirname(at(path)), { recursive: true });
-    writeFileSync(at(path), text);
-  }
+  write(root, outputs);
   say(`bundled in ${since(start)}`);
   return outputs.map(({ path }) => path);
 };
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  const [folder, ...more] = process.argv.slice(2);
+  const { outputs } = await bundleOf(more);
+  write(folder, [...outputs, { path: 'package.json', text: readFileSync(at('package.json'), 'utf8') }]);
+}

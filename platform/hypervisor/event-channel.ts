@@ -9,6 +9,19 @@ export type OnSubscriberError = (error: unknown, port: Port) => void;
 
 type Next = () => void;
 
+/**
+ * What an operator brings along, and ends itself. That of another copy of rxjs, an author's own, is none of our class; it is known
+ * as rxjs knows it.
+ */
+const isSubscriber = (observer: Partial<Observer<void>> | Next | null | undefined): observer is Subscriber<void> =>
+  observer instanceof Subscriber ||
+  (typeof observer === 'object' &&
+    observer !== null &&
+    'closed' in observer &&
+    ['next', 'error', 'complete', 'add', 'remove', 'unsubscribe'].every(
+      (method) => typeof (observer as Record<string, unknown>)[method] === 'function',
+    ));
+
 /** A port of our Xen as an {@link EventChannel}. */
 export class HypervisorEventChannel extends EventChannel {
   readonly #own: OwnDomain;
@@ -43,7 +56,7 @@ export class HypervisorEventChannel extends EventChannel {
     error?: ((error: unknown) => void) | null,
     complete?: (() => void) | null,
   ): Subscription {
-    if (observer instanceof Subscriber) return super.subscribe(observer);
+    if (isSubscriber(observer)) return super.subscribe(observer);
     const given: Partial<Observer<void>> =
       typeof observer === 'object' && observer !== null
         ? observer
