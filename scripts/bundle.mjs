@@ -82,7 +82,7 @@ const checkNames = (outputs, modules) => {
 /** The licences of the packages whose code is in the bundle, as they ask for. */
 const licences = ({ outputs }) => {
   const inputs = Object.values(outputs).flatMap((output) => Object.keys(output.inputs));
-  const packages = new Set(inputs.map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]));
+  const packages = new Set(inputs.map((path) => /.*(?:^|\/)node_modules\/((?:@[^/]+\/)?[^/]+)\//.exec(path)?.[1]));
   return [...packages]
     .filter((name) => name !== undefined)
     .sort()
