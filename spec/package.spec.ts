@@ -110,23 +110,34 @@ describe('the package', function () {
       .and.match(/\nok\n$/);
   });
 
-  it('calls every class and function as the checkout does, once for all entries', async () => {
-    const entries = Object.keys(
-      (JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { exports: object }).exports,
-    ).filter((entry) => !entry.endsWith('.json'));
-    const names = `
-      const named = async (entry) => Object.entries(await import(entry.replace('.', 'splitring')))
-        .filter(([, value]) => typeof value === 'function').map(([name, value]) => name + ' ' + value.name);
-      console.log(JSON.stringify(await Promise.all(process.argv.slice(1).map(named))));`;
-    writeFileSync(join(project, 'names.mjs'), names.replace('slice(1)', 'slice(2)'));
-    const ours = await Promise.all(
-      entries.map(async (entry) =>
-        Object.entries((await import(entry.replace('.', 'splitring'))) as object)
-          .filter(([, value]) => typeof value === 'function')
-          .map(([name, value]) => `${name} ${(value as { name: string }).name}`),
-      ),
-    );
-    expect(JSON.parse(node('names.mjs', ...entries))).to.deep.equal(ours);
+  it('calls every class and function of ours as the checkout does', async () => {
+    const { exports } = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as { exports: object };
+    const entries = Object.keys(exports).filter((entry) => !/\.json$|^\.\/rxjs$/.test(entry));
+    const namesOf = `Promise.all(${JSON.stringify(entries)}.map(async (entry) =>
+      Object.entries(await import(entry.replace('.', 'splitring')))
+        .filter(([, value]) => typeof value === 'function')
+        .map(([name, value]) => name + ' ' + value.name)))`;
+    const ask = ['--input-type=module', '--eval', `console.log(JSON.stringify(await ${namesOf}))`];
+    const ours = JSON.parse(run(projectRoot, process.execPath, ...ask)) as readonly string[][];
+    expect(ours.flat()).to.include('Toolstack Toolstack');
+    expect(JSON.parse(node(...ask))).to.deep.equal(ours);
+  });
+
+  it('has each class once in a process, whichever entry it comes from', () => {
+    const program = `
+      import { EventChannel, ContainerModule } from 'splitring';
+      import module, { BlkBackend } from 'splitring/drivers/blk/module';
+      import { BlkBackend as same } from 'splitring/drivers/blk';
+      import { LocalMachine } from 'splitring/platform/local';
+      import { Machine } from 'splitring/toolstack';
+      import { Observable } from 'splitring/rxjs';
+      console.log([
+        BlkBackend === same,
+        module instanceof ContainerModule,
+        EventChannel.prototype instanceof Observable,
+        LocalMachine.prototype instanceof Machine,
+      ].join());`;
+    expect(node('--input-type=module', '--eval', program)).to.equal('true,true,true,true\n');
   });
 
   it('is enough to compile a driver, and a program over inversify and rxjs of its author’s', () => {
@@ -134,7 +145,7 @@ describe('the package', function () {
   });
 
   for (const platform of ['local', 'threads']) {
-    it(`boots a driver that takes inject and ContainerModule from splitring, on ${platform}`, () => {
+    it(`boots a driver and a program that take inversify and rxjs from splitring, on ${platform}`, () => {
       expect(node('built/main.js', platform, 'from-splitring')).to.equal('32 bytes, nothing left\n');
     });
     it(`boots a driver and a program with an inversify and an rxjs of their own, on ${platform}`, () => {

@@ -11,7 +11,7 @@ import type { Effort } from './ring.js';
 const inCheckout = (path: string): string =>
   fileURLToPath(new URL(path, import.meta.resolve('splitring/package.json')));
 
-const DEMO = 'dist/bench/programs/demo.js';
+const DEMO = 'dist/bench/programs/demo/main.js';
 const WORKERS = 'dist/bench/programs/workers.js';
 const programs = [DEMO, WORKERS, 'dist/bench/programs/bare-worker.js'];
 

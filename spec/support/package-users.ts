@@ -64,9 +64,10 @@ export default new ContainerModule(({ bind }) => {
 });
 `;
 
-const guest = (inversify: string, run: string): string => `
+const guest = (inversify: string, rxjs: string): string => `
+import { from, ignoreElements, lastValueFrom, merge, mergeMap, switchMap, take } from '${rxjs}';
 import { ContainerModule, inject, injectable } from '${inversify}';
-import { connection, Domain, devices$, Program, Reporter, XenStore } from 'splitring';
+import { Domain, devices$, Program, Reporter, XenStore } from 'splitring';
 import { BytesFrontend } from './frontend.js';
 
 @injectable()
@@ -82,15 +83,6 @@ class User extends Program {
   async use(device: (length: number) => Promise<Uint8Array>): Promise<void> {
     this.reporter.report((await device(32)).filter((byte) => byte === 42).length);
   }
-${run}
-}
-
-export default new ContainerModule(({ bind }) => {
-  bind(Program).to(User);
-});
-`;
-
-const withRxjs = `
   run(): Promise<void> {
     const named$ = this.store.watch$('name').pipe(take(1), ignoreElements());
     return lastValueFrom(
@@ -99,12 +91,13 @@ const withRxjs = `
         mergeMap((device) => this.use(device)),
       ),
     );
-  }`;
+  }
+}
 
-const withoutRxjs = `
-  async run(): Promise<void> {
-    await this.use(await connection(this.domain, BytesFrontend));
-  }`;
+export default new ContainerModule(({ bind }) => {
+  bind(Program).to(User);
+});
+`;
 
 const main = `
 import { filter, firstValueFrom, map } from 'rxjs';
@@ -146,9 +139,9 @@ export const packageUsers: Readonly<Record<string, string>> = {
   'from-splitring/protocol.ts': protocol,
   'from-splitring/frontend.ts': frontend,
   'from-splitring/backend.ts': backend('splitring'),
-  'from-splitring/guest.ts': guest('splitring', withoutRxjs),
+  'from-splitring/guest.ts': guest('splitring', 'splitring/rxjs'),
   'own-imports/protocol.ts': protocol,
   'own-imports/frontend.ts': frontend,
   'own-imports/backend.ts': backend('inversify'),
-  'own-imports/guest.ts': `import { from, ignoreElements, lastValueFrom, merge, mergeMap, switchMap, take } from 'rxjs';\n${guest('inversify', withRxjs)}`,
+  'own-imports/guest.ts': guest('inversify', 'rxjs'),
 };
