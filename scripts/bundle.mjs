@@ -135,6 +135,37 @@ const resolution = {
 };
 
 /**
+ * Has our modules import from rxjs's own files what they import from rxjs: its index leads to all of them, and esbuild would put all
+ * that `splitring/rxjs` offers into the chunk that each worker loads.
+ */
+const rxjsFiles = {
+  name: 'rxjs files',
+  setup: (build) => {
+    const folder = at('node_modules/rxjs/dist/esm');
+    const index = readFileSync(join(folder, 'index.js'), 'utf8');
+    const files = new Map(
+      [...index.matchAll(/^export \{ ([^}]+) \} from '([^']+)';/gm)].flatMap(([, names, file]) =>
+        names.split(', ').map((name) => [name.split(' as ').at(-1), name.includes(' as ') ? undefined : file]),
+      ),
+    );
+    build.onLoad({ filter: /\.js$/ }, ({ path }) => {
+      if (path.includes('node_modules')) return undefined;
+      const text = readFileSync(path, 'utf8');
+      if (!text.includes("from 'rxjs'")) return undefined;
+      const contents = text.replaceAll(/^import \{ ([^}]+) \} from 'rxjs';/gm, (whole, names) => {
+        const each = names
+          .split(/,\s*/)
+          .filter(Boolean)
+          .map((name) => [name, files.get(name.split(' as ')[0])]);
+        if (each.some(([, file]) => file === undefined)) return whole;
+        return each.map(([name, file]) => `import { ${name} } from ${JSON.stringify(join(folder, file))};`).join(' ');
+      });
+      return { contents };
+    });
+  },
+};
+
+/**
  * What the published package's JavaScript is made of: its modules, rxjs, inversify and reflect-metadata in one graph, so that each
  * class is there once in a process whichever entry it comes from, and few files have to be loaded. Names of classes stay.
  * @param more other modules of dist/ that are to be entries
@@ -158,7 +189,7 @@ const bundleOf = async (more = []) => {
     conditions: ['es2015', 'module', 'import'],
     mainFields: ['module', 'main'],
     external: EXTERNAL,
-    plugins: [resolution],
+    plugins: [resolution, rxjsFiles],
     legalComments: 'none',
     logLevel: 'warning',
     write: false,
