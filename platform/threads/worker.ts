@@ -2,7 +2,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { asError, Domain, errorText, type LogEntry } from '../../core/index.js';
-import { RingXenStore } from '../../xenstore/index.js';
+import { RingXenStore } from '../../xenstore/ring-store.js';
 import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
