@@ -5,12 +5,14 @@ import { blk } from './suites/blk.js';
 import { copy } from './suites/copy.js';
 import { events } from './suites/events.js';
 import { type Effort, ring } from './suites/ring.js';
+import { start } from './suites/start.js';
 
 const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = {
   ring,
   copy,
   events,
   blk,
+  start,
 };
 
 /** Every row with every member: JSON has no other word for what is not there than null. */
