@@ -1,5 +1,6 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
+import { runTicks } from '../hypervisor/run-ticks.js';
 import { hasActiveRequests } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
 
@@ -30,12 +31,6 @@ const EVENTS_PER_ENTRY = 64;
 const TURN_MS = 1;
 /** Rounds of entering between two looks at the clock. */
 const ROUNDS = 8;
-
-/**
- * Runs the queues of promises and ticks, as Node does after each of its callbacks; Node itself calls it `runNextTicks` and keeps it on
- * `process` without documenting it. Where it is gone the loop takes a turn of the event loop instead, which is slower.
- */
-const runTicks = (process as { readonly _tickCallback?: () => void })._tickCallback?.bind(process);
 
 /**
  * A thread's share of the machine: enters the domains that live in it when they have upcalls, and rests when none has. No wake-up is
