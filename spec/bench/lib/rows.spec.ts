@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { boundRow, plainRow, ratioRow, table } from '../../../bench/lib/rows.js';
+import { boundRow, plainRow, ratioRow } from '../../../bench/lib/rows.js';
+import { table } from '../../../bench/lib/table.js';
 
 const head = { suite: 'ring', name: 'loop', unit: 'M req/s' } as const;
 
