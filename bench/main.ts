@@ -1,6 +1,7 @@
-import { readFileSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { Command } from 'commander';
+import { errorText } from '../core/errors.js';
 import { unpinned } from './lib/cores.js';
 import { withResults } from './lib/page.js';
 import { plot } from './lib/plot.js';
@@ -32,6 +33,14 @@ const mistake = (names: readonly string[], options: Options): string | undefined
   if (options.quick === true && options.docs === true) {
     return '--docs publishes whole runs: leave one of --quick and --docs out';
   }
+  if (options.json !== undefined) {
+    // Tried before anything is measured.
+    try {
+      closeSync(openSync(options.json, 'a'));
+    } catch (error) {
+      return `--json cannot write its file: ${errorText(error)}`;
+    }
+  }
   return undefined;
 };
 
@@ -53,6 +62,7 @@ await new Command('npm run bench --')
   .option('--json <file>', 'write the rows to a file too')
   .option('--quick', 'three short rounds instead of five')
   .option('--docs', 'put the results into docs/performance.md and draw them')
+  .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
   .action(async (names: readonly string[], options: Options) => {
     const wrong = mistake(names, options);
     if (wrong !== undefined) {

@@ -74,9 +74,10 @@ svg { font: 12px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif
 .suite { font-weight: 600; font-size: 13px } .title { font-weight: 600; font-size: 15px } .tick { text-anchor: middle; fill: #59636e }
 .at-goal { font-weight: 600; fill: #1f2328 } .met { fill: #2f81c7 } .missed { fill: #d9722a }
 .grid { stroke: #d1d9e0 } .goal { stroke: #1f2328; stroke-dasharray: 4 3 }
+.value { stroke: #ffffff; stroke-width: 4px; paint-order: stroke }
 @media (prefers-color-scheme: dark) {
-.back { fill: #0d1117 } text, .at-goal { fill: #e6edf3 } .tick { fill: #9198a1 } .met { fill: #4493d8 } .missed { fill: #e8894a }
-.grid { stroke: #30363d } .goal { stroke: #e6edf3 }
+text { fill: #e6edf3 } .back { fill: #0d1117 } .tick { fill: #9198a1 } .at-goal { fill: #e6edf3 } .met { fill: #4493d8 } .missed { fill: #e8894a }
+.grid { stroke: #30363d } .goal { stroke: #e6edf3 } .value { stroke: #0d1117 }
 }
 </style>
 <rect width="100%" height="100%" class="back"/>

@@ -42,8 +42,8 @@ const holds: Readonly<Record<Wanted, (figure: number, goal: number) => boolean>>
 export const figureOf = ({ ratio, value }: Pick<Row, 'ratio' | 'value'>): number => ratio ?? value;
 
 /** How a row's figure is to stand to its goal. */
-export const wantedOf = ({ wanted, ratio }: Pick<Row, 'wanted' | 'ratio'>): Wanted =>
-  wanted ?? (ratio === undefined ? '<' : '>=');
+export const wantedOf = ({ wanted, peer }: Pick<Row, 'wanted' | 'peer'>): Wanted =>
+  wanted ?? (peer === undefined ? '<' : '>=');
 
 /** Whether a row was left out: its note says why. */
 export const isLeftOut = ({ value }: Row): boolean => Number.isNaN(value);
