@@ -1,4 +1,5 @@
-import { type Cores, notTwoCores } from '../lib/cores.js';
+import type { ClockName } from '../lib/clocks.js';
+import { type Cores, notTwoCores, unpinned } from '../lib/cores.js';
 import { interleave, ratios, type Samples, type Subject } from '../lib/measure.js';
 import { type Readings, readings, scriptReadings, withCompiled } from '../lib/programs.js';
 import { boundRow, leftOutRow, type Row, ratioRow } from '../lib/rows.js';
@@ -20,11 +21,14 @@ const RPC = 'MessagePort';
 const FUTEX = 'C futex';
 const RINGBUF = 'ringbuf.js';
 
+/** Threads that share a core are measured by its time; those that have their own, or run anywhere, by time. */
+const clockFor = (cores: Cores): ClockName => (cores === 1 && unpinned === undefined ? 'core' : 'wall');
+
 /** Loads of this suite's domains, and the same by its peers; each runs in a process of its own. */
 const casesOf = (length: number, futex: string | undefined) => {
   const ms = String(length);
   const load = (cores: Cores, rest: Rest, spin: Spin, options: Partial<LoadOptions>): Readings => {
-    const all: LoadOptions = { depth: 32, length, load: 'steady', counting: false, ...options };
+    const all: LoadOptions = { depth: 32, length, clock: clockFor(cores), load: 'steady', counting: false, ...options };
     return scriptReadings(cores, 'suites/threads/case.js', rest, spin, JSON.stringify(all));
   };
   const rate =
@@ -35,10 +39,12 @@ const casesOf = (length: number, futex: string | undefined) => {
     load,
     ours: (cores: Cores, rest: Rest, depth: number, spin: Spin = 'adaptive') =>
       rate(() => load(cores, rest, spin, { depth })),
-    rpc: (cores: Cores, depth: number) => rate(() => scriptReadings(cores, 'suites/threads/rpc.js', String(depth), ms)),
+    rpc: (cores: Cores, depth: number) =>
+      rate(() => scriptReadings(cores, 'suites/threads/rpc.js', String(depth), ms, clockFor(cores))),
     ringbuf: (cores: Cores, depth: number) =>
       rate(() => scriptReadings(cores, 'suites/threads/ringbuf.js', String(depth), ms)),
-    futex: (depth: number) => (futex === undefined ? undefined : rate(() => readings(1, futex, String(depth), ms))),
+    futex: (depth: number) =>
+      futex === undefined ? undefined : rate(() => readings(1, futex, String(depth), ms, clockFor(1))),
     /** The median time of an event there and back, in microseconds. */
     event: (rest: Rest, channels: number) => () =>
       scriptReadings(1, 'suites/threads/event-case.js', rest, String(channels), ms).p50 ?? Number.NaN,

@@ -1,14 +1,11 @@
 import { concat, ignoreElements, type Observable, repeat, take, tap } from 'rxjs';
 import type { Clock, Done, Fill, GrantRef, RequestRing, Sector } from '../../../core/index.js';
 import type { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
+import { Meter } from '../../lib/meter.js';
 import type { LoadOptions, LoadReport } from './protocol.js';
 
 type Ring = RequestRing<typeof blkifRequest, typeof blkifResponse, 'id'>;
 
-/** Milliseconds before anything is counted. */
-const WARM_UP = 150;
-/** Requests between two looks at the clock. */
-const LOOK_EVERY = 256;
 /** Milliseconds in which both ends of an idle ring come to rest, and how many bursts are measured. */
 const REST = 2;
 const BURSTS = 300;
@@ -23,57 +20,50 @@ const fill: Fill<typeof blkifRequest, 'id'> = (slot, id) => {
 export class SteadyLoad {
   readonly #ring: Ring;
   readonly #depth: number;
-  readonly #length: number;
+  readonly #meter: Meter;
   readonly #sends: () => number;
   readonly #report: (report: LoadReport) => void;
-  #untilLook = LOOK_EVERY;
-  #looks = 0;
-  #warm = false;
   #stopped = false;
   #sentBefore = 0;
-  #start = 0;
-  #end = 0;
   /** What the answers said: 0 as long as all went well. */
   #statuses = 0;
 
-  constructor(ring: Ring, { depth, length }: LoadOptions, sends: () => number, report: (report: LoadReport) => void) {
+  constructor(
+    ring: Ring,
+    { depth, length, clock }: LoadOptions,
+    sends: () => number,
+    report: (report: LoadReport) => void,
+  ) {
     this.#ring = ring;
     this.#depth = depth;
-    this.#length = length;
+    this.#meter = new Meter(clock, length);
+    this.#meter.onWarm = () => {
+      this.#sentBefore = sends();
+    };
     this.#sends = sends;
     this.#report = report;
   }
 
   start(): void {
-    this.#end = performance.now() + WARM_UP;
     for (let i = 0; i < this.#depth; i++) this.#ring.submit(fill, this.#done);
     this.#ring.push();
   }
 
   readonly #done: Done<typeof blkifResponse, 'id'> = (response) => {
     this.#statuses |= response.status;
-    this.#untilLook = (this.#untilLook - 1) | 0;
-    if (this.#untilLook === 0) this.#look();
+    if (this.#meter.done()) this.#stop();
     if (!this.#stopped) this.#ring.submit(fill, this.#done);
   };
 
-  #look(): void {
-    this.#untilLook = LOOK_EVERY;
-    this.#looks++;
-    const now = performance.now();
-    if (now < this.#end) return;
-    if (!this.#warm) {
-      this.#warm = true;
-      this.#looks = 0;
-      this.#sentBefore = this.#sends();
-      this.#start = now;
-      this.#end = now + this.#length;
-      return;
-    }
+  #stop(): void {
     this.#stopped = true;
-    const requests = this.#looks * LOOK_EVERY;
-    const rate = this.#statuses === 0 ? (requests / (now - this.#start)) * 1e3 : Number.NaN;
-    this.#report({ rate, requests, bursts: 0, sends: this.#sends() - this.#sentBefore });
+    const { rate, count } = this.#meter;
+    this.#report({
+      rate: this.#statuses === 0 ? rate : Number.NaN,
+      requests: count,
+      bursts: 0,
+      sends: this.#sends() - this.#sentBefore,
+    });
   }
 }
 

@@ -1,5 +1,6 @@
 import { protocol, ring } from '../../../core/index.js';
 import { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
+import type { ClockName } from '../../lib/clocks.js';
 
 /** A disk that answers at once: blkif's ring, without anything to transfer. What is measured with it is the way there and back. */
 export const vbench = protocol({
@@ -17,6 +18,7 @@ export type LoadOptions = {
   readonly depth: number;
   /** Milliseconds that are measured; what comes before them is for the compiler. */
   readonly length: number;
+  readonly clock: ClockName;
   /** `steady`: each answer sends the next request. `bursts`: all at once, and again when both ends have come to rest. */
   readonly load: 'steady' | 'bursts';
   /** Whether the events are counted that each end sends; it takes a little time. */

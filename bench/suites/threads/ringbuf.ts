@@ -1,6 +1,7 @@
 // The suite's peer on npm: blkif's requests and responses through two rings of ringbuf.js between two threads. It cannot block, so both
-// threads spin. node ringbuf.js DEPTH MILLISECONDS prints the requests a second as JSON.
+// threads spin, each on a core of its own. node ringbuf.js DEPTH MILLISECONDS prints the requests a second as JSON.
 import { Worker, workerData } from 'node:worker_threads';
+import { Meter } from '../../lib/meter.js';
 
 /** What is used of ringbuf.js. It is loaded when it runs: without it the rows that compare with it are left out. */
 interface Ring {
@@ -20,7 +21,6 @@ interface Given {
   readonly responses: SharedArrayBuffer;
 }
 
-const WARM_UP = 150;
 const ENTRIES = 32;
 const REQUEST = 112;
 const RESPONSE = 16;
@@ -43,28 +43,17 @@ const serve = ({ requests, responses }: Given): void => {
   }
 };
 
-const ask = ({ requests, responses }: Given, depth: number, length: number): number => {
+const ask = ({ requests, responses }: Given, depth: number, meter: Meter): number => {
   const to = new RingBuffer(requests, Uint8Array);
   const from = new RingBuffer(responses, Uint8Array);
   const request = new Uint8Array(REQUEST);
   const response = new Uint8Array(RESPONSE);
   for (let i = 0; i < depth; i++) to.push(request);
-  let done = 0;
-  let warm = false;
-  let start = 0;
-  let end = performance.now() + WARM_UP;
   for (;;) {
     if (from.availableRead() < RESPONSE) continue;
     from.pop(response);
     to.push(request);
-    if ((++done & 255) !== 0) continue;
-    const now = performance.now();
-    if (now > end && !warm) {
-      warm = true;
-      done = 0;
-      start = now;
-      end = now + length;
-    } else if (now > end) return (done / (now - start)) * 1e3;
+    if (meter.done()) return meter.rate;
   }
 };
 
@@ -79,7 +68,8 @@ else {
   // The worker needs this thread's event loop until it runs.
   worker.once('online', () => {
     setTimeout(() => {
-      console.log(JSON.stringify({ rate: ask(rings, Number(process.argv[2]), Number(process.argv[3])) }));
+      const [, , depth, length] = process.argv;
+      console.log(JSON.stringify({ rate: ask(rings, Number(depth), new Meter('wall', Number(length))) }));
       process.exit();
     }, 100);
   });

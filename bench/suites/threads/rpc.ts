@@ -1,6 +1,7 @@
 // The suite's peer in Node itself: requests and responses as objects by MessagePort, between two threads.
-// node rpc.js DEPTH MILLISECONDS prints the requests a second as JSON.
+// node rpc.js DEPTH MILLISECONDS core|wall prints the requests a second as JSON.
 import { MessageChannel, type MessagePort, Worker, workerData } from 'node:worker_threads';
+import { Meter } from '../../lib/meter.js';
 
 interface Request {
   readonly operation: number;
@@ -15,8 +16,6 @@ interface Response {
   readonly status: number;
 }
 
-const WARM_UP = 150;
-
 const serve = (port: MessagePort): void => {
   let sum = 0;
   port.on('message', ({ id, operation, sector, segments }: Request) => {
@@ -26,13 +25,9 @@ const serve = (port: MessagePort): void => {
   });
 };
 
-const ask = (port: MessagePort, depth: number, length: number): void => {
+const ask = (port: MessagePort, depth: number, meter: Meter): void => {
   let id = 0;
-  let done = 0;
-  let warm = false;
   let statuses = 0;
-  let start = 0;
-  let end = performance.now() + WARM_UP;
   const send = (): void => {
     const request: Request = {
       operation: 0,
@@ -45,18 +40,9 @@ const ask = (port: MessagePort, depth: number, length: number): void => {
   };
   port.on('message', ({ status }: Response) => {
     statuses |= status;
-    done++;
-    if ((done & 255) === 0) {
-      const now = performance.now();
-      if (now > end && !warm) {
-        warm = true;
-        done = 0;
-        start = now;
-        end = now + length;
-      } else if (now > end) {
-        console.log(JSON.stringify({ rate: statuses === 0 ? (done / (now - start)) * 1e3 : null }));
-        process.exit();
-      }
+    if (meter.done()) {
+      console.log(JSON.stringify({ rate: statuses === 0 ? meter.rate : null }));
+      process.exit();
     }
     send();
   });
@@ -68,5 +54,6 @@ if (given !== null) serve(given.port);
 else {
   const { port1, port2 } = new MessageChannel();
   new Worker(new URL(import.meta.url), { workerData: { port: port2 }, transferList: [port2] });
-  ask(port1, Number(process.argv[2]), Number(process.argv[3]));
+  const [, , depth, length, clock] = process.argv;
+  ask(port1, Number(depth), new Meter(clock, Number(length)));
 }
