@@ -13,12 +13,14 @@ const ofDevices = [
 /** What it gives back when nobody looks for devices any more. */
 const ofAll = [...ofDevices, 'watches'] as const satisfies readonly (keyof DomainLedger)[];
 
-const expectZero = (machine: Machine, counted: readonly (typeof ofAll)[number][], when: string): void => {
-  const left = machine
-    .ledger()
-    .flatMap((ledger) =>
-      counted.filter((what) => ledger[what] !== 0).map((what) => `${ledger.name} still holds ${ledger[what]} ${what}`),
-    );
+const expectZero = async (
+  machine: Machine,
+  counted: readonly (typeof ofAll)[number][],
+  when: string,
+): Promise<void> => {
+  const left = (await machine.ledger()).flatMap((ledger) =>
+    counted.filter((what) => ledger[what] !== 0).map((what) => `${ledger.name} still holds ${ledger[what]} ${what}`),
+  );
   if (left.length > 0) throw new Error(`${when}, ${left.join('; ')}`);
 };
 
@@ -37,8 +39,8 @@ export const assertNothingLeft = async (machine: Machine): Promise<void> => {
     }
   }
   await machine.idle();
-  expectZero(machine, ofDevices, 'with all devices detached');
+  await expectZero(machine, ofDevices, 'with all devices detached');
   machine.quiesce();
   await machine.idle();
-  expectZero(machine, ofAll, 'when nobody listens any more');
+  await expectZero(machine, ofAll, 'when nobody listens any more');
 };

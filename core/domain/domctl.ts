@@ -23,6 +23,11 @@ export interface DomainConfig {
   readonly abi?: Abi;
   /** Values of keys, of InitWait or Connected, that the domain's backends write instead of what their drivers say. */
   readonly offer?: { readonly [key: string]: Plain };
+  /**
+   * Whether the domain's thread sleeps in Atomics.wait between events, where domains are threads: quicker to wake, for drivers that do no
+   * more than answer callbacks. Not for a domain in the machine's own thread. Default false; means nothing on other platforms.
+   */
+  readonly blocking?: boolean;
 }
 
 /** Why a domain stopped (sched.h `SHUTDOWN_*`). */

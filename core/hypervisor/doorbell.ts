@@ -54,6 +54,12 @@ export class Doorbell {
     if (this.#words[at + control.life] === life.alive) this.#ring(this.#words[at + control.domid] as Domid);
   }
 
+  /** Wakes a domain's thread, whatever its state, though no event has come: it has mail by other ways. */
+  nudge(domid: Domid): void {
+    const slot = this.#memory.slotOf(domid);
+    if (slot >= 0) this.kickAnyway(slot);
+  }
+
   /** The kicks that a resting domain has got: read it before looking for work, and give it to {@link wait}. */
   wakes(domid: Domid): number {
     const slot = this.#memory.slotOf(domid);

@@ -58,8 +58,8 @@ export abstract class Machine implements AsyncDisposable {
    * @throws XenError as {@link Toolstack.create}
    */
   abstract guest(name: string, abi?: Abi): Promise<Domain>;
-  /** What each domain but dom0 holds now. */
-  abstract ledger(): readonly DomainLedger[];
+  /** What each domain but dom0 holds now; pages that its code has given back do not count. */
+  abstract ledger(): Promise<readonly DomainLedger[]>;
   /** Ends what the code of all domains listens to, as if they had nothing more to do; the domains stay. */
   abstract quiesce(): void;
   /** Resolves when nothing is left to do before the next timer. */

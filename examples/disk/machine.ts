@@ -171,7 +171,7 @@ const expectRefusal = async (reports: DiskReports, out: Output): Promise<void> =
 const expectNothingLeft = async (machine: Machine, out: Output): Promise<void> => {
   machine.quiesce();
   await machine.idle();
-  const left = machine.ledger().flatMap(({ domid: _, name, ...counts }) =>
+  const left = (await machine.ledger()).flatMap(({ domid: _, name, ...counts }) =>
     Object.entries(counts)
       .filter(([, count]) => count !== 0)
       .map(([what, count]) => `${name} ${count} ${what}`),

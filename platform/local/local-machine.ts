@@ -6,7 +6,6 @@ import {
   type Abi,
   asDomid,
   asError,
-  boot,
   Domain,
   type DomainConfig,
   Domctl,
@@ -14,7 +13,6 @@ import {
   errorText,
   type LogEntry,
   type Plain,
-  Program,
   type Shutdown,
   XenError,
   XenStore,
@@ -26,11 +24,15 @@ import {
   type Report,
   Toolstack,
 } from '../../core/toolstack/index.js';
-import { DirectXenStore, GNTTAB_RESERVED_XENSTORE, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
+import { DirectXenStore, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
+import { bindDomain } from '../hypervisor/bind-domain.js';
+import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { startDomain } from '../hypervisor/start-domain.js';
+import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
 import { LocalClock } from './local-clock.js';
-import { bindLocal, type LocalDomain } from './local-domain.js';
+import type { LocalDomain } from './local-domain.js';
 import { Scheduler, TaskQueue } from './scheduler.js';
 
 /** How a local machine is made. */
@@ -73,7 +75,7 @@ export class LocalMachine extends Machine {
     const wake = (): void => this.#scheduler.wake();
     this.hypervisor = Hypervisor.create(memory === undefined ? {} : { bytes: memory }, wake);
     this.#outbox = this.#queue('machine');
-    check(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
+    checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
     this.dom0 = new Domain(DOM0, 'dom0');
     const { channels, grants, queue } = this.#place(this.dom0);
     this.#server = new XenStoreServer({
@@ -89,16 +91,16 @@ export class LocalMachine extends Machine {
       onFault: (domid, fault) =>
         this.#write(this.dom0, { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
-    bindLocal(
+    bindDomain(
       this.dom0,
-      { name: 'dom0' },
+      {},
       {
         clock: this.#clock,
         channels,
         grants,
         store: new DirectXenStore(this.#server),
-        log: this.#write,
-        report: this.#report,
+        log: (entry) => this.#write(this.dom0, entry),
+        report: (value) => this.#report(DOM0, value),
       },
     );
     this.dom0.container.bind(Domctl).toConstantValue(this.#domctl());
@@ -138,24 +140,16 @@ export class LocalMachine extends Machine {
     return this.#domain(domid).domain;
   }
 
-  override ledger(): readonly DomainLedger[] {
+  override ledger(): Promise<readonly DomainLedger[]> {
+    return Promise.resolve(this.holdings());
+  }
+
+  /** As {@link ledger}, at once: all domains are in this thread. */
+  holdings(): readonly DomainLedger[] {
     return [...this.#domains.values()].map(({ domain, grants, introduced }) => {
-      const { domid, name } = domain;
       // What was parked and has been let go of since is nobody's.
       grants.reclaim(Number.MAX_SAFE_INTEGER);
-      const counts = this.hypervisor.ledger(domid);
-      const { unbound, interdomain } = counts.ports;
-      // Every domain has one channel, one grant and one page for its store ring, which the store maps when it is introduced.
-      return {
-        domid,
-        name,
-        ports: unbound + interdomain - 1,
-        grants: counts.grants - 1,
-        mapped: counts.grantsInUse - (introduced ? 1 : 0),
-        mappings: counts.mappings,
-        pages: counts.pages - grants.counts.pooled - 1,
-        ...this.#server.openBy(domid),
-      };
+      return domainLedger(this.hypervisor, this.#server, domain, { pooled: grants.counts.pooled, introduced });
     });
   }
 
@@ -191,25 +185,22 @@ export class LocalMachine extends Machine {
   #create(config: DomainConfig): Domid {
     const domid = asDomid(this.#nextDomid);
     const abi = config.abi ?? 'x86_64-abi';
-    check(this.hypervisor.domains.create(DOM0, { domid, abi }), `domain ${domid}`);
+    checked(this.hypervisor.domains.create(DOM0, { domid, abi }), `domain ${domid}`);
     this.#nextDomid++;
     const domain = new Domain(domid, config.name, abi);
     const place = this.#place(domain);
     const { channels, grants } = place;
     try {
-      const storeFrame = check(this.hypervisor.pages.populate(DOM0, domid, 1), `the store ring of domain ${domid}`);
-      this.hypervisor.grantEntries.grantAccess(domid, GNTTAB_RESERVED_XENSTORE, DOM0, storeFrame, false);
-      const storeChannel = channels.allocUnbound(DOM0);
-      bindLocal(domain, config, {
+      const store = buildStoreRing(this.hypervisor, domid);
+      bindDomain(domain, config, {
         clock: this.#clock,
         channels,
         grants,
-        store: new RingXenStore(grants.adopt(storeFrame), storeChannel),
-        log: this.#write,
-        report: this.#report,
+        store: new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)),
+        log: (entry) => this.#write(domain, entry),
+        report: (value) => this.#report(domid, value),
       });
-      const storePort = storeChannel.port;
-      this.#domains.set(domid, { domain, config, ...place, storePort, introduced: false, shutdown: false });
+      this.#domains.set(domid, { domain, config, ...place, store, introduced: false, shutdown: false });
     } catch (error) {
       this.#displace(place);
       this.hypervisor.destroyDomain(DOM0, domid);
@@ -219,28 +210,16 @@ export class LocalMachine extends Machine {
   }
 
   async #unpause(domid: Domid): Promise<void> {
-    const entry = this.#domain(domid);
-    if (entry.introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
-    this.#server.introduce(domid, entry.storePort);
-    entry.introduced = true;
-    const { domain, config } = entry;
+    const { domain, config, store, introduced } = this.#domain(domid);
+    if (introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
+    this.#server.introduce(domid, store.port);
+    this.#domain(domid).introduced = true;
     if (config.module === undefined) return;
-    const url = String(config.module);
-    try {
-      boot(domain, await this.#scheduler.hold(() => import(url)), url);
-      if (domain.container.isBound(Program)) this.#run(domid, domain.get(Program));
-    } catch (error) {
-      const { message } = asError(error);
-      throw new Error(message.includes(url) ? message : `${url} does not load: ${message}`, { cause: error });
-    }
-  }
-
-  #run(domid: Domid, program: Program): void {
-    // What it throws before it first waits is a crash as any other.
-    const running = new Promise<void>((resolve) => resolve(program.run()));
-    running.then(
-      () => this.#stopped({ domid, reason: 'poweroff' }),
-      (error: unknown) => this.#stopped({ domid, reason: 'crash', error: asError(error) }),
+    await startDomain(
+      domain,
+      String(config.module),
+      (url) => this.#scheduler.hold(() => import(url)),
+      (error) => this.#stopped(error === undefined ? { domid, reason: 'poweroff' } : { domid, reason: 'crash', error }),
     );
   }
 
@@ -261,7 +240,7 @@ export class LocalMachine extends Machine {
     const { domain } = entry;
     this.#domains.delete(domid);
     this.#displace(entry);
-    check(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
+    checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
     try {
       domain[Symbol.dispose]();
     } catch (error) {
@@ -325,11 +304,8 @@ export class LocalMachine extends Machine {
   };
 
   readonly #report = (domid: Domid, value: Plain): void => {
-    this.#outbox.post(() => this.#reports$.next({ domid, value }));
+    // What crosses to another domain is a copy, as it is where domains are threads.
+    const copy: Plain = structuredClone(value);
+    this.#outbox.post(() => this.#reports$.next({ domid, value: copy }));
   };
 }
-
-const check = (result: number, what: string): number => {
-  if (result < 0) throw new XenError(-result, what);
-  return result;
-};

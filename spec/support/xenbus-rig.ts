@@ -180,14 +180,14 @@ export class XenbusRig implements AsyncDisposable {
   }
 
   ledgerOf(domain: Domain): DomainLedger {
-    const ledger = this.machine.ledger().find(({ domid }) => domid === domain.domid);
+    const ledger = this.machine.holdings().find(({ domid }) => domid === domain.domid);
     if (ledger === undefined) throw new Error(`domain ${domain.name} is gone`);
     return ledger;
   }
 
   /** What both domains hold, but for their watches. */
   held(): readonly string[] {
-    return this.machine.ledger().flatMap(({ name, ports, grants, mapped, mappings, pages, transactions }) =>
+    return this.machine.holdings().flatMap(({ name, ports, grants, mapped, mappings, pages, transactions }) =>
       Object.entries({ ports, grants, mapped, mappings, pages, transactions })
         .filter(([, count]) => count !== 0)
         .map(([what, count]) => `${name}: ${count} ${what}`),

@@ -71,7 +71,7 @@ describe('the toolstack', () => {
       expect(refused).to.have.property('code', 'EEXIST');
       expect((await toolstack.domains()).map(({ name }) => name)).to.deep.equal(['guest', 'backend', 'twin']);
       // The one that was too late has left no domain either.
-      expect(rig.machine.ledger()).to.have.length(3);
+      expect(rig.machine.holdings()).to.have.length(3);
     });
 
     for (const name of ['', 'a b', 'a/b', 'a\n', '\t']) {
@@ -92,7 +92,7 @@ describe('the toolstack', () => {
         expect(error).to.be.instanceOf(Error).with.property('message').that.includes(module);
         expect(String(error)).to.include(reason);
         expect(await rig.machine.toolstack.domains()).to.have.length(2);
-        expect(rig.machine.ledger()).to.have.length(2);
+        expect(rig.machine.holdings()).to.have.length(2);
       }
     });
   });

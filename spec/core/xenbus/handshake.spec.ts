@@ -160,7 +160,7 @@ describe('a handshake', () => {
     rig.serve();
     const devices = devices$(rig.guest, DoublerFrontend).subscribe();
     await rig.idle();
-    const before = rig.machine.ledger();
+    const before = rig.machine.holdings();
     const names = async (): Promise<unknown> => [
       await rig.store.directory(`/local/domain/${rig.guest.domid}`),
       await rig.store.directory(`/local/domain/${rig.backend.domid}`),
@@ -176,7 +176,7 @@ describe('a handshake', () => {
       expect(await rig.detach()).to.equal(true);
     }
     await rig.idle();
-    expect(rig.machine.ledger()).to.deep.equal(before);
+    expect(rig.machine.holdings()).to.deep.equal(before);
     expect(await names()).to.deep.equal(nodes);
     devices.unsubscribe();
   });
@@ -376,7 +376,7 @@ describe('a handshake', () => {
       const { toolstack } = rig.machine;
       await Promise.all([toolstack.destroy(rig.guest.domid), toolstack.destroy(rig.backend.domid)]);
       expect(await lost).to.be.instanceOf(Error);
-      expect(rig.machine.ledger()).to.deep.equal([]);
+      expect(rig.machine.holdings()).to.deep.equal([]);
       expect(await rig.store.directory('/libxl')).to.deep.equal([]);
       expect(await rig.store.directory('/local/domain')).to.deep.equal(['0']);
     });

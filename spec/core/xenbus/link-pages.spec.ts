@@ -14,7 +14,7 @@ describe('the pages of a frontend’s link', () => {
 
   afterEach(() => machine[Symbol.asyncDispose]());
 
-  const grants = (): number | undefined => machine.ledger()[0]?.grants;
+  const grants = (): number | undefined => machine.holdings()[0]?.grants;
 
   it('are taken back at once while the link stands', () => {
     const page = pages.share();

@@ -145,7 +145,7 @@ onRawFrontends('a queue of requests to a disk', ({ images, calls, rig, withFront
           expect(moves()).to.deep.equal([]);
           expect(page.bytes.every((byte) => byte === 0xee)).to.equal(true);
           expect(differing(contentOf(image), pattern(64))).to.deep.equal([]);
-          expect(mapped(rig)).to.equal(0);
+          expect(await mapped(rig)).to.equal(0);
           // The link goes on.
           expect(await frontend.statuses(read(56, { gref: page.ref }))).to.deep.equal([okay]);
         });

@@ -80,8 +80,8 @@ export const write = (sector: number | bigint, ...segments: Segments): RawReques
 export const flush: RawRequest = { operation: blkifOp.flush };
 
 /** What the backends have mapped of the guest besides one ring. */
-export const mapped = ({ machine, guest }: Rig): number =>
-  (machine.ledger().find(({ domid }) => domid === guest.domid)?.mapped ?? Number.NaN) - 1;
+export const mapped = async ({ machine, guest }: Rig): Promise<number> =>
+  ((await machine.ledger()).find(({ domid }) => domid === guest.domid)?.mapped ?? Number.NaN) - 1;
 
 /** The references of up to four pages. */
 export const refsOf = ({ refs }: SharedPage): readonly [number, number, number, number] =>

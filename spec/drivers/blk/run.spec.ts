@@ -29,7 +29,7 @@ onRawFrontends('a run of requests', ({ images, calls, withFrontend }) => {
           disk.fill(0x66, 0, 88 * 512).fill(0x66, 176 * 512, 264 * 512);
           expect(differing(contentOf(image), disk)).to.deep.equal([]);
           expect(pages.bytes.every((byte) => byte === 0x66)).to.equal(true);
-          expect(mapped(rig)).to.equal(0);
+          expect(await mapped(rig)).to.equal(0);
         });
       });
     }

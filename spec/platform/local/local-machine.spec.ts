@@ -82,7 +82,7 @@ describe('a local machine', () => {
       await machine.guest('guest');
       await machine.toolstack.create({ name: 'created' });
       const zero = { ports: 0, grants: 0, mapped: 0, mappings: 0, pages: 0, watches: 0, transactions: 0 };
-      expect(machine.ledger()).to.deep.equal([
+      expect(machine.holdings()).to.deep.equal([
         { domid: 1, name: 'guest', ...zero },
         { domid: 2, name: 'created', ...zero },
       ]);
@@ -92,7 +92,7 @@ describe('a local machine', () => {
       await using machine = await LocalMachine.create({ clock: 'simulated' });
       const guest = await machine.guest('guest');
       const other = await machine.guest('other');
-      const ledger = (domid: number) => machine.ledger().find((entry) => entry.domid === domid);
+      const ledger = (domid: number) => machine.holdings().find((entry) => entry.domid === domid);
       const grants = guest.get(GrantTable);
       const owned = grants.alloc(3);
       const shared = grants.share(other.domid, 2);
@@ -131,7 +131,7 @@ describe('a local machine', () => {
       end();
       await open;
       await machine.idle();
-      for (const entry of machine.ledger()) {
+      for (const entry of machine.holdings()) {
         const { domid: _domid, name: _name, ...counts } = entry;
         expect(
           Object.values(counts).every((count) => count === 0),
@@ -275,8 +275,8 @@ describe('a local machine', () => {
       expect(error).to.be.instanceOf(XenError);
       expect((error as XenError).code).to.be.oneOf(['ENOMEM', 'ENOSPC']);
       const names = (await machine.toolstack.domains()).length;
-      expect(machine.ledger()).to.have.length(names);
-      await machine.toolstack.destroy(machine.ledger()[0]?.domid ?? machine.dom0.domid);
+      expect(machine.holdings()).to.have.length(names);
+      await machine.toolstack.destroy(machine.holdings()[0]?.domid ?? machine.dom0.domid);
       await machine.guest('one-more');
     });
 
@@ -291,7 +291,7 @@ describe('a local machine', () => {
       expect(error).to.be.instanceOf(XenError).with.property('code', 'ENOMEM');
       expect(hypervisor.ledger()).to.deep.equal(before);
       expect(hypervisor.domains.lifeOf(asDomid(2))).to.equal('none');
-      expect(machine.ledger()).to.have.length(1);
+      expect(machine.holdings()).to.have.length(1);
       await machine.guest('other');
     });
 
@@ -321,7 +321,7 @@ describe('a local machine', () => {
     machine.log$.subscribe({ complete: () => (completed = true) });
     await machine[Symbol.asyncDispose]();
     expect(completed).to.equal(true);
-    expect(machine.ledger()).to.deep.equal([]);
+    expect(machine.holdings()).to.deep.equal([]);
     await machine[Symbol.asyncDispose]();
     await machine.idle();
   });

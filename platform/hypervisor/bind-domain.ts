@@ -1,0 +1,41 @@
+import {
+  Clock,
+  CommandLine,
+  type Domain,
+  type DomainConfig,
+  EventChannels,
+  GrantTable,
+  Log,
+  type LogEntry,
+  Offer,
+  type Plain,
+  Reporter,
+  XenStore,
+} from '../../core/index.js';
+
+/** What stands behind the tokens of a domain. */
+export interface DomainBindings {
+  readonly clock: Clock;
+  readonly channels: EventChannels;
+  readonly grants: GrantTable;
+  readonly store: XenStore;
+  readonly log: (entry: LogEntry) => void;
+  readonly report: (value: Plain) => void;
+}
+
+/** Binds the tokens of core/domain in a domain of our Xen. */
+export const bindDomain = (
+  domain: Domain,
+  { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
+  { clock, channels, grants, store, log, report }: DomainBindings,
+): void => {
+  const { container } = domain;
+  container.bind(Clock).toConstantValue(clock);
+  container.bind(EventChannels).toConstantValue(channels);
+  container.bind(GrantTable).toConstantValue(grants);
+  container.bind(XenStore).toConstantValue(store);
+  container.bind(Log).toConstantValue({ write: log });
+  container.bind(Reporter).toConstantValue({ report });
+  container.bind(CommandLine).toConstantValue({ value: structuredClone(cmdline) });
+  if (offer !== undefined) container.bind(Offer).toConstantValue({ values: structuredClone(offer) });
+};

@@ -1,0 +1,8 @@
+/** What keeps a thread's event loop alive and brings nothing that a sleeping thread could miss. */
+const silent = new Set(['MessagePort', 'CloseReq', 'TTYWrap', 'PipeWrap']);
+
+/**
+ * Whether something is under way that the event loop will have to tell of: a timer, a file's read, a socket, a task for its next turn. Messages do not count:
+ * who sends one to a thread that sleeps wakes it.
+ */
+export const activeRequests = (): boolean => process.getActiveResourcesInfo().some((name) => !silent.has(name));

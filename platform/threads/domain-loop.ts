@@ -1,0 +1,170 @@
+import type { Domid } from '../../core/abi/units.js';
+import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
+import { activeRequests } from './active-requests.js';
+import { AdaptiveSpinner, type Spinner } from './spinner.js';
+
+/** What a loop enters: a domain's event channels. */
+export interface Enterable {
+  /** Delivers pending events, at most `limit`; returns how many. */
+  enter(limit?: number): number;
+}
+
+/** How a loop rests. */
+export interface DomainLoopOptions {
+  /** Whether to sleep in Atomics.wait; for a thread of one domain. Default false. */
+  readonly blocking?: boolean;
+  /** How to look out for work before a sleep. Default adaptive. */
+  readonly spinner?: Spinner;
+  /** Whether the thread was sent messages that its event loop has yet to hand out; who sends one wakes the thread, too. */
+  readonly hasMail?: () => boolean;
+}
+
+interface Resident {
+  readonly domid: Domid;
+  readonly channels: Enterable;
+}
+
+/** Events that are delivered before promises are resumed. */
+const EVENTS_PER_ENTRY = 64;
+/** Rounds of entering before the event loop has a turn, for timers, files and sockets. */
+const ROUNDS_PER_TURN = 64;
+
+/**
+ * Runs the queues of promises and ticks, as Node does after each of its callbacks; Node itself calls it `runNextTicks` and keeps it on
+ * `process` without documenting it. Where it is gone the loop takes a turn of the event loop instead, which is slower.
+ */
+const runTicks = (process as { readonly _tickCallback?: () => void })._tickCallback?.bind(process);
+
+/**
+ * A thread's share of the machine: enters the domains that live in it when they have upcalls, and rests when none has. No wake-up is
+ * lost: resting is declared first, then the upcalls are looked at once more, and whoever raises an event afterwards rings.
+ *
+ * A loop that parks leaves the thread to its event loop, and {@link run} is to be called when somebody has rung. A loop that blocks
+ * sleeps in Atomics.wait, which is the quickest to be woken from; it does so only while nothing is under way in its event loop, a
+ * file's read or a timer, and parks otherwise: promises of whatever kind resume in both.
+ */
+export class DomainLoop {
+  readonly #doorbell: Doorbell;
+  readonly #blocking: boolean;
+  readonly #spinner: Spinner;
+  readonly #hasMail: () => boolean;
+  readonly #residents: Resident[] = [];
+  #running = false;
+  #scheduled = false;
+  /** Events delivered so far, over all domains. */
+  delivered = 0;
+
+  constructor(doorbell: Doorbell, options: DomainLoopOptions = {}) {
+    this.#doorbell = doorbell;
+    this.#blocking = options.blocking ?? false;
+    this.#spinner = options.spinner ?? new AdaptiveSpinner();
+    this.#hasMail = options.hasMail ?? (() => false);
+  }
+
+  /** Lets a domain live in this thread. */
+  add(domid: Domid, channels: Enterable): void {
+    this.#residents.push({ domid, channels });
+    this.schedule();
+  }
+
+  /** The domain is gone. */
+  remove(domid: Domid): void {
+    const index = this.#residents.findIndex((resident) => resident.domid === domid);
+    if (index >= 0) this.#residents.splice(index, 1);
+  }
+
+  has(domid: Domid): boolean {
+    return this.#residents.some((resident) => resident.domid === domid);
+  }
+
+  /** Whether a domain of this thread is still to be entered. */
+  get isBusy(): boolean {
+    return this.#scheduled || this.#hasUpcall();
+  }
+
+  /** Runs the loop soon, out of whatever is running now. */
+  schedule(): void {
+    if (this.#scheduled || this.#running) return;
+    this.#scheduled = true;
+    setImmediate(this.#turn);
+  }
+
+  /** Enters the domains until none has an upcall, and rests. Called from the event loop, when somebody has rung. */
+  readonly run = (): void => {
+    if (this.#running || this.#residents.length === 0) return;
+    this.#running = true;
+    const again = this.#work();
+    this.#running = false;
+    if (again) this.schedule();
+  };
+
+  readonly #turn = (): void => {
+    this.#scheduled = false;
+    this.run();
+  };
+
+  /** Whether the event loop is to have a turn, and then this one again. */
+  #work(): boolean {
+    for (let round = 0; round < ROUNDS_PER_TURN; round++) {
+      this.#enter();
+      if (runTicks === undefined) {
+        if (this.#hasUpcall()) return true;
+      } else if (!this.#tick(runTicks)) return true;
+      if (this.#spinner.spin(this.#hasUpcall)) continue;
+      if (this.#blocking && !activeRequests()) {
+        if (!this.#block()) return true;
+      } else if (this.#park()) return false;
+    }
+    return true;
+  }
+
+  #enter(): void {
+    const residents = this.#residents;
+    for (let i = 0; i < residents.length; i++) {
+      const { domid, channels } = residents[i] as Resident;
+      if (!this.#doorbell.hasUpcall(domid)) continue;
+      this.#doorbell.wake(domid);
+      this.delivered += channels.enter(EVENTS_PER_ENTRY);
+    }
+  }
+
+  /** Resumes promises; false when a tick has thrown, which is uncaught as it would be from the event loop. */
+  #tick(ticks: () => void): boolean {
+    try {
+      ticks();
+      return true;
+    } catch (error) {
+      setImmediate(() => {
+        throw error;
+      });
+      return false;
+    }
+  }
+
+  readonly #hasUpcall = (): boolean => {
+    const residents = this.#residents;
+    for (let i = 0; i < residents.length; i++) {
+      if (this.#doorbell.hasUpcall((residents[i] as Resident).domid)) return true;
+    }
+    return false;
+  };
+
+  /** Leaves all domains to be rung for; false when one of them has an upcall after all. */
+  #park(): boolean {
+    let all = true;
+    for (const { domid } of this.#residents) all = this.#doorbell.rest(domid, parked) && all;
+    return all;
+  }
+
+  /** Sleeps until an event comes; false when something else has woken the thread, which its event loop will know of. */
+  #block(): boolean {
+    const [resident] = this.#residents;
+    if (resident === undefined) return false;
+    const { domid } = resident;
+    const wakes = this.#doorbell.wakes(domid);
+    if (!this.#doorbell.rest(domid, blocked)) return true;
+    if (this.#hasMail()) this.#doorbell.wake(domid);
+    else this.#doorbell.wait(domid, wakes);
+    return this.#doorbell.hasUpcall(domid);
+  }
+}

@@ -1,0 +1,112 @@
+import { type MessagePort, Worker } from 'node:worker_threads';
+import type { LogEntry, Plain } from '../../core/index.js';
+import { type DomainThreadData, errorFrom, type FromDomain, type Settled, type ToDomain } from './messages.js';
+
+/** What a machine hears of a domain's thread. */
+export interface DomainThreadEvents {
+  readonly log: (entry: LogEntry, time: number) => void;
+  readonly report: (value: Plain) => void;
+  /** The program has ended. */
+  readonly stopped: (error: Error | undefined) => void;
+  /** The thread is gone, without having been stopped by the machine; undefined: it left by process.exit(0). */
+  readonly died: (error: Error | undefined) => void;
+}
+
+const entry = new URL('dist/platform/threads/worker.js', import.meta.resolve('splitring/package.json'));
+
+interface Question {
+  readonly resolve: (answer: Settled | undefined) => void;
+}
+
+/** The machine's end of a domain's thread. */
+export class DomainThread {
+  readonly #worker: Worker;
+  readonly #mail: Int32Array;
+  readonly #wake: () => void;
+  readonly #questions = new Map<number, Question>();
+  #asked = 0;
+  #loaded: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
+  #error: Error | undefined;
+  #stopping = false;
+  readonly #gone: Promise<void>;
+
+  /** @param wake wakes the thread from its sleep, so that it looks into its mail */
+  constructor(data: Omit<DomainThreadData, 'mail'>, events: DomainThreadEvents, wake: () => void) {
+    this.#mail = new Int32Array(new SharedArrayBuffer(4));
+    this.#wake = wake;
+    const workerData: DomainThreadData = { ...data, mail: this.#mail };
+    const transferList: MessagePort[] = [data.main, ...data.peers.map(([, port]) => port)];
+    const worker = new Worker(entry, { workerData, transferList, name: data.name });
+    this.#worker = worker;
+    worker.on('message', (message: FromDomain) => this.#hear(message, events));
+    worker.on('error', (error: unknown) => {
+      this.#error = error instanceof Error ? error : new Error(String(error));
+    });
+    this.#gone = new Promise((resolve) => {
+      worker.on('exit', (code) => {
+        const error = this.#error ?? (code === 0 ? undefined : new Error(`its thread ended with exit code ${code}`));
+        for (const { resolve: answer } of this.#questions.values()) answer(undefined);
+        this.#questions.clear();
+        this.#loaded?.reject(error ?? new Error('its thread ended while the module was loaded'));
+        resolve();
+        if (!this.#stopping) events.died(error);
+      });
+    });
+  }
+
+  /** Lets the thread load its module. @throws when that does not load, or the thread ends */
+  run(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#loaded = { resolve, reject };
+      this.tell({ type: 'go' });
+    });
+  }
+
+  tell(message: ToDomain, transfer: readonly MessagePort[] = []): void {
+    Atomics.add(this.#mail, 0, 1);
+    this.#worker.postMessage(message, transfer);
+    this.#wake();
+  }
+
+  /** Resolves to the thread's answer; undefined when it ended instead. */
+  ask(type: 'settle' | 'trim'): Promise<Settled | undefined> {
+    if (this.#stopping) return Promise.resolve(undefined);
+    const id = this.#asked++;
+    return new Promise((resolve) => {
+      this.#questions.set(id, { resolve });
+      this.tell({ type, id });
+    });
+  }
+
+  /** Ends the thread wherever it is. Resolves when it does not run any more. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    void this.#worker.terminate();
+    await this.#gone;
+  }
+
+  #hear(message: FromDomain, events: DomainThreadEvents): void {
+    switch (message.type) {
+      case 'runs':
+        this.#loaded?.resolve();
+        this.#loaded = undefined;
+        break;
+      case 'refused':
+        this.#loaded?.reject(errorFrom(message.error));
+        this.#loaded = undefined;
+        break;
+      case 'stopped':
+        events.stopped(message.error && errorFrom(message.error));
+        break;
+      case 'log':
+        events.log(message.entry, message.time);
+        break;
+      case 'report':
+        events.report(message.value);
+        break;
+      case 'answer':
+        this.#questions.get(message.id)?.resolve(message);
+        this.#questions.delete(message.id);
+    }
+  }
+}

@@ -1,0 +1,49 @@
+import { Observable } from 'rxjs';
+import { Clock } from '../../core/index.js';
+
+/** A moment of the host's monotonic clock, the same in all threads, in ms. */
+export const hostTime = (): number => {
+  const [seconds, nanoseconds] = process.hrtime();
+  return seconds * 1000 + nanoseconds / 1e6;
+};
+
+/** The most that a timer of Node's can wait, in ms. */
+const LONGEST = 2 ** 31 - 1;
+
+/** The machine's clock where domains are threads: the host's, since the machine's boot. */
+export class HostClock extends Clock {
+  readonly #boot: number;
+
+  /** @param boot {@link hostTime} of the machine's boot */
+  constructor(boot: number) {
+    super();
+    this.#boot = boot;
+  }
+
+  override now(): number {
+    return hostTime() - this.#boot;
+  }
+
+  override timer$(ms: number): Observable<void> {
+    if (!(ms >= 0)) throw new RangeError(`a timer runs for 0 ms or more, not ${ms}`);
+    return new Observable((subscriber) => {
+      const end = this.now() + ms;
+      let timeout: NodeJS.Timeout;
+      const wait = (): void => {
+        const left = end - this.now();
+        timeout = setTimeout(left <= LONGEST ? fire : wait, Math.min(Math.max(0, left), LONGEST));
+      };
+      const fire = (): void => {
+        // Node's timers may be a fraction of a millisecond early.
+        if (this.now() < end) {
+          wait();
+          return;
+        }
+        subscriber.next();
+        subscriber.complete();
+      };
+      wait();
+      return () => clearTimeout(timeout);
+    });
+  }
+}

@@ -1,0 +1,1 @@
+export { ThreadsMachine, type ThreadsMachineOptions } from './threads-machine.js';

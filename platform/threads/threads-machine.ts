@@ -1,0 +1,408 @@
+import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { type Observable, Subject } from 'rxjs';
+import { DOMID_XEN } from '../../core/hypervisor/domains.js';
+import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import {
+  type Abi,
+  asDomid,
+  asError,
+  Domain,
+  type DomainConfig,
+  Domctl,
+  type Domid,
+  errorText,
+  type LogEntry,
+  type Plain,
+  type Shutdown,
+  XenError,
+  XenStore,
+} from '../../core/index.js';
+import {
+  type DomainLedger,
+  Machine,
+  type MachineLogEntry,
+  type Report,
+  Toolstack,
+} from '../../core/toolstack/index.js';
+import { DirectXenStore, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
+import { bindDomain } from '../hypervisor/bind-domain.js';
+import { domainLedger } from '../hypervisor/domain-ledger.js';
+import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
+import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
+import { DomainLoop } from './domain-loop.js';
+import { DomainThread } from './domain-thread.js';
+import { Doorbells } from './doorbells.js';
+import { HostClock, hostTime } from './host-clock.js';
+
+/** How a machine of threads is made. */
+export interface ThreadsMachineOptions {
+  /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
+  readonly memory?: number;
+}
+
+/** A domain whose code runs in the machine's own thread. */
+interface Resident {
+  readonly domain: Domain;
+  readonly channels: HypervisorEventChannels;
+  readonly grants: HypervisorGrantTable;
+}
+
+/** Everything of a domain that the machine keeps, dom0 aside. */
+interface Entry {
+  readonly domid: Domid;
+  readonly name: string;
+  readonly store: StoreRingPlace;
+  /** Where its code runs. */
+  readonly home: Resident | DomainThread;
+  introduced: boolean;
+  shutdown: boolean;
+  /** Its thread has ended by itself, and Xen has taken everything from it; the toolstack has yet to clean up. */
+  dead: boolean;
+}
+
+const DOM0 = asDomid(0);
+
+/**
+ * Our own Xen over shared memory: each domain that boots from a module has a thread of its own, makes its hypercalls there, and runs when
+ * the host lets it. Dom0 with the store and the toolstack, and the domains of {@link guest}, live in the thread that made the machine.
+ */
+export class ThreadsMachine extends Machine {
+  readonly dom0: Domain;
+  readonly hypervisor: Hypervisor;
+  readonly #boot = hostTime();
+  readonly #clock = new HostClock(this.#boot);
+  readonly #loop: DomainLoop;
+  readonly #doorbells: Doorbells;
+  readonly #server: XenStoreServer;
+  readonly #domains = new Map<Domid, Entry>();
+  readonly #log$ = new Subject<MachineLogEntry>();
+  readonly #reports$ = new Subject<Report>();
+  readonly #shutdowns$ = new Subject<Shutdown>();
+  #nextDomid = 1;
+  #posted = 0;
+  #disposed: Promise<void> | undefined;
+
+  private constructor({ memory }: ThreadsMachineOptions) {
+    super();
+    this.#doorbells = new Doorbells((domid) => {
+      if (this.#loop.has(domid)) this.#loop.schedule();
+      return undefined;
+    });
+    this.hypervisor = Hypervisor.create(memory === undefined ? {} : { bytes: memory }, this.#doorbells.ring);
+    this.#loop = new DomainLoop(this.hypervisor.doorbell);
+    checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
+    const { domain, channels, grants } = this.#house(DOM0, 'dom0');
+    this.dom0 = domain;
+    this.#server = new XenStoreServer({
+      grants,
+      channels,
+      post: this.#post,
+      domainInfo: (domid) => {
+        const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
+        if (life === 'none') return undefined;
+        if (life !== 'alive') return 'dying';
+        return this.#domains.get(domid)?.shutdown === true ? 'shutdown' : 'running';
+      },
+      onFault: (domid, fault) =>
+        this.#write(DOM0, 'dom0', { level: 'warning', source: `store of ${domid}`, text: fault.message }),
+    });
+    this.#bind({ domain, channels, grants }, { name: 'dom0' }, new DirectXenStore(this.#server));
+    this.dom0.container.bind(Domctl).toConstantValue(this.#domctl());
+    this.dom0.container.bind(Toolstack).toSelf().inSingletonScope();
+  }
+
+  /** Makes a machine, with dom0 running in it and nothing else. */
+  static async create(options: ThreadsMachineOptions = {}): Promise<ThreadsMachine> {
+    const machine = new ThreadsMachine(options);
+    const store = machine.dom0.get(XenStore);
+    // What libxl's init-xenstore-domain leaves: dom0's own directory, and the ones that everything else lies in.
+    await store.write('/local/domain/0/name', 'Domain-0');
+    await store.write('/local/domain/0/domid', '0');
+    await store.mkdir('/libxl');
+    return machine;
+  }
+
+  override get log$(): Observable<MachineLogEntry> {
+    return this.#log$.asObservable();
+  }
+
+  override get reports$(): Observable<Report> {
+    return this.#reports$.asObservable();
+  }
+
+  override get shutdowns$(): Observable<Shutdown> {
+    return this.#shutdowns$.asObservable();
+  }
+
+  override async guest(name: string, abi?: Abi): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+    const { home } = this.#entry(domid);
+    if (home instanceof DomainThread) throw new Error(`domain ${name} has a thread of its own`);
+    return home.domain;
+  }
+
+  override async ledger(): Promise<readonly DomainLedger[]> {
+    const living = [...this.#domains.values()].filter(({ dead }) => !dead);
+    await Promise.all(living.map(({ home }) => home instanceof DomainThread && home.ask('trim')));
+    return living
+      .filter(({ domid, dead }) => !dead && this.#domains.has(domid))
+      .map(({ domid, name, home, introduced }) => {
+        let pooled = 0;
+        if (!(home instanceof DomainThread)) {
+          // What was parked and has been let go of since is nobody's.
+          home.grants.reclaim(Number.MAX_SAFE_INTEGER);
+          pooled = home.grants.counts.pooled;
+        }
+        return domainLedger(this.hypervisor, this.#server, { domid, name }, { pooled, introduced });
+      });
+  }
+
+  override quiesce(): void {
+    for (const { home } of this.#domains.values()) {
+      if (home instanceof DomainThread) home.tell({ type: 'quiesce' });
+      else home.domain[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * Resolves when no domain has an event to handle, a promise to resume or a request at its host under way, timers included. Threads answer
+   * one after another, so all are asked again until nothing has happened between two answers.
+   */
+  override async idle(): Promise<void> {
+    for (let before = -1; ; ) {
+      await new Promise((resolve) => setImmediate(resolve));
+      const { delivered, busy } = await this.#settled();
+      if (!busy && delivered === before) return;
+      before = delivered;
+    }
+  }
+
+  override [Symbol.asyncDispose](): Promise<void> {
+    this.#disposed ??= this.#end();
+    return this.#disposed;
+  }
+
+  async #end(): Promise<void> {
+    await Promise.all([...this.#domains.keys()].map((domid) => this.#kill(domid)));
+    this.dom0[Symbol.dispose]();
+    this.#server[Symbol.dispose]();
+    this.#loop.remove(DOM0);
+    this.#doorbells[Symbol.dispose]();
+    this.#log$.complete();
+    this.#reports$.complete();
+    this.#shutdowns$.complete();
+  }
+
+  async #settled(): Promise<{ readonly delivered: number; readonly busy: boolean }> {
+    const threads = [...this.#domains.values()].flatMap(({ home }) => (home instanceof DomainThread ? [home] : []));
+    const answers = await Promise.all(threads.map((thread) => thread.ask('settle')));
+    let { delivered } = this.#loop;
+    let busy = this.#loop.isBusy || this.#posted > 0;
+    for (const answer of answers) {
+      delivered += answer?.delivered ?? 0;
+      busy ||= answer?.busy ?? false;
+    }
+    for (const [domid, { dead }] of this.#domains) busy ||= !dead && this.hypervisor.doorbell.hasUpcall(domid);
+    return { delivered, busy };
+  }
+
+  #domctl(): Domctl {
+    return {
+      create: (config) => Promise.resolve().then(() => this.#create(config)),
+      unpause: (domid) => this.#unpause(domid),
+      destroy: (domid) => Promise.resolve().then(() => this.#kill(domid)),
+    };
+  }
+
+  #create(config: DomainConfig): Domid {
+    const { name, abi = 'x86_64-abi', module } = config;
+    if (this.#disposed !== undefined) throw new XenError('ENODEV', 'the machine has ended');
+    if (config.blocking === true && module === undefined) {
+      throw new TypeError(`domain ${name} runs in the machine's own thread, which must not block: give it a module`);
+    }
+    const domid = asDomid(this.#nextDomid);
+    checked(this.hypervisor.domains.create(DOM0, { domid, abi }), `domain ${domid}`);
+    this.#nextDomid++;
+    try {
+      const store = buildStoreRing(this.hypervisor, domid);
+      const home =
+        module === undefined
+          ? this.#guestHome(domid, config, store)
+          : this.#threadHome(domid, config, String(module), store);
+      this.#domains.set(domid, { domid, name, store, home, introduced: false, shutdown: false, dead: false });
+    } catch (error) {
+      this.#loop.remove(domid);
+      this.hypervisor.destroyDomain(DOM0, domid);
+      throw error;
+    }
+    return domid;
+  }
+
+  #guestHome(domid: Domid, config: DomainConfig, store: StoreRingPlace): Resident {
+    const home = this.#house(domid, config.name, config.abi);
+    const { channels, grants } = home;
+    this.#bind(home, config, new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)));
+    return home;
+  }
+
+  #threadHome(domid: Domid, config: DomainConfig, module: string, store: StoreRingPlace): DomainThread {
+    const { name, abi = 'x86_64-abi', cmdline, offer, blocking = false } = config;
+    const { port1: own, port2: main } = new MessageChannel();
+    const peers: (readonly [Domid, MessagePort])[] = [];
+    const ends: (readonly [DomainThread, MessagePort])[] = [];
+    for (const other of this.#domains.values()) {
+      if (!(other.home instanceof DomainThread) || other.dead) continue;
+      const { port1, port2 } = new MessageChannel();
+      peers.push([other.domid, port1]);
+      ends.push([other.home, port2]);
+    }
+    const thread = new DomainThread(
+      {
+        memory: this.hypervisor.memory.memory,
+        domid,
+        name,
+        abi,
+        module,
+        cmdline,
+        offer,
+        blocking,
+        storeFrame: store.frame,
+        storePort: store.port,
+        boot: this.#boot,
+        main,
+        peers,
+      },
+      {
+        log: (entry, time) => this.#log$.next({ ...entry, time, domid, domain: name }),
+        report: (value) => this.#reports$.next({ domid, value }),
+        stopped: (error) => this.#stopped(domid, error),
+        died: (error) => this.#died(domid, error),
+      },
+      () => this.hypervisor.doorbell.nudge(domid),
+    );
+    for (const [other, port] of ends) other.tell({ type: 'peer', domid, port }, [port]);
+    this.#doorbells.add(domid, own);
+    own.on('message', (rung: Domid) => {
+      if (this.#loop.has(rung)) this.#loop.run();
+      else this.#doorbells.find(rung)?.postMessage(rung);
+    });
+    return thread;
+  }
+
+  async #unpause(domid: Domid): Promise<void> {
+    const entry = this.#entry(domid);
+    if (entry.introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
+    this.#server.introduce(domid, entry.store.port);
+    entry.introduced = true;
+    if (entry.home instanceof DomainThread) await entry.home.run();
+  }
+
+  #stopped(domid: Domid, error: Error | undefined): void {
+    const entry = this.#domains.get(domid);
+    if (entry === undefined || entry.shutdown) return;
+    entry.shutdown = true;
+    if (error !== undefined) {
+      this.#write(domid, entry.name, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
+    }
+    this.#server.checkDomains();
+    this.#post(() =>
+      this.#shutdowns$.next(error === undefined ? { domid, reason: 'poweroff' } : { domid, reason: 'crash', error }),
+    );
+  }
+
+  /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */
+  #died(domid: Domid, error: Error | undefined): void {
+    const entry = this.#domains.get(domid);
+    if (entry === undefined) return;
+    entry.dead = true;
+    this.#bury(domid);
+    this.#stopped(domid, error);
+  }
+
+  /** Ends a domain as a crash would. Its thread is stopped first: nobody may run in a domain that is not there any more. */
+  async #kill(domid: Domid): Promise<void> {
+    const entry = this.#entry(domid);
+    const { home, dead } = entry;
+    if (home instanceof DomainThread) {
+      entry.dead = true;
+      await home.stop();
+      if (!this.#domains.delete(domid)) return;
+      if (!dead) this.#bury(domid);
+    } else {
+      this.#domains.delete(domid);
+      this.#loop.remove(domid);
+      checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
+      try {
+        home.domain[Symbol.dispose]();
+      } catch (error) {
+        this.#fault(DOM0, home.domain.name, error);
+      }
+    }
+    this.#server.checkDomains();
+  }
+
+  /** Mends what a thread has left half done when it ended, and destroys its domain. */
+  #bury(domid: Domid): void {
+    this.hypervisor.recover(DOM0, domid);
+    checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
+    this.#doorbells.remove(domid);
+    for (const { home, dead } of this.#domains.values()) {
+      if (home instanceof DomainThread && !dead) home.tell({ type: 'peer-gone', domid });
+    }
+  }
+
+  /** What a domain of the machine's own thread has, dom0 too. */
+  #house(domid: Domid, name: string, abi?: Abi): Resident {
+    const domain = new Domain(domid, name, abi);
+    const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(domid, name, error));
+    const grants = new HypervisorGrantTable(this.hypervisor, domid);
+    this.#loop.add(domid, channels);
+    return { domain, channels, grants };
+  }
+
+  #bind({ domain, channels, grants }: Resident, config: DomainConfig, store: XenStore): void {
+    const { domid, name } = domain;
+    bindDomain(domain, config, {
+      clock: this.#clock,
+      channels,
+      grants,
+      store,
+      log: (entry) => this.#write(domid, name, entry),
+      report: (value) => {
+        const copy: Plain = structuredClone(value);
+        this.#post(() => this.#reports$.next({ domid, value: copy }));
+      },
+    });
+  }
+
+  #entry(domid: Domid): Entry {
+    const found = this.#domains.get(domid);
+    if (found === undefined) throw new XenError('ESRCH', `there is no domain ${domid}`);
+    return found;
+  }
+
+  #fault(domid: Domid, name: string, error: unknown): void {
+    const { stack } = asError(error);
+    this.#write(domid, name, {
+      level: 'error',
+      source: name,
+      text: errorText(error),
+      ...(stack === undefined ? {} : { stack }),
+    });
+  }
+
+  #write(domid: Domid, name: string, entry: LogEntry): void {
+    // A domain that is gone has nothing to say: what fails in its code now fails because it is gone.
+    if (domid !== DOM0 && !this.#domains.has(domid)) return;
+    this.#log$.next({ ...entry, time: this.#clock.now(), domid, domain: name });
+  }
+
+  readonly #post = (task: () => void): void => {
+    this.#posted++;
+    setImmediate(() => {
+      this.#posted--;
+      task();
+    });
+  };
+}
