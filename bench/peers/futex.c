@@ -185,7 +185,7 @@ int main(int argc, char **argv) {
                 start = exact();
                 end = t + length;
             } else if (t > end) {
-                start = clock() - start;
+                start = exact() - start;
                 break;
             }
         }

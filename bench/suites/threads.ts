@@ -4,8 +4,11 @@ import { interleave, ratios, type Samples, type Subject } from '../lib/measure.j
 import { type Readings, readings, scriptReadings, withCompiled } from '../lib/programs.js';
 import { boundRow, leftOutRow, type Row, ratioRow } from '../lib/rows.js';
 import type { Effort } from '../lib/suite.js';
-import type { Rest, Spin } from './threads/machines.js';
 import type { LoadOptions } from './threads/protocol.js';
+import type { Spin } from './threads/spin.js';
+
+/** What a domain's thread does when it has nothing to do: sleep in Atomics.wait, or go back to its event loop. */
+type Rest = 'blocking' | 'loop';
 
 const suite = 'threads';
 const unit = 'k req/s';
@@ -13,7 +16,7 @@ const unit = 'k req/s';
 const LENGTH = 300;
 /** Channels of the event rows: one, and all that a domain can have but for port 0 and its store's. */
 const FEW = 1;
-const MANY = 4094;
+const MANY = 1000;
 /** Rounds on two cores that have to be undisturbed. */
 const ENOUGH = 3;
 
@@ -27,9 +30,17 @@ const clockFor = (cores: Cores): ClockName => (cores === 1 && unpinned === undef
 /** Loads of this suite's domains, and the same by its peers; each runs in a process of its own. */
 const casesOf = (length: number, futex: string | undefined) => {
   const ms = String(length);
-  const load = (cores: Cores, rest: Rest, spin: Spin, options: Partial<LoadOptions>): Readings => {
-    const all: LoadOptions = { depth: 32, length, clock: clockFor(cores), load: 'steady', counting: false, ...options };
-    return scriptReadings(cores, 'suites/threads/case.js', rest, spin, JSON.stringify(all));
+  const load = (cores: Cores, rest: Rest, options: Partial<LoadOptions>): Readings => {
+    const all: LoadOptions = {
+      depth: 32,
+      length,
+      clock: clockFor(cores),
+      load: 'steady',
+      counting: false,
+      spin: 'adaptive',
+      ...options,
+    };
+    return scriptReadings(cores, 'suites/threads/case.js', rest, JSON.stringify(all));
   };
   const rate =
     (measure: () => Readings): (() => number) =>
@@ -38,7 +49,7 @@ const casesOf = (length: number, futex: string | undefined) => {
   return {
     load,
     ours: (cores: Cores, rest: Rest, depth: number, spin: Spin = 'adaptive') =>
-      rate(() => load(cores, rest, spin, { depth })),
+      rate(() => load(cores, rest, { depth, spin })),
     rpc: (cores: Cores, depth: number) =>
       rate(() => scriptReadings(cores, 'suites/threads/rpc.js', String(depth), ms, clockFor(cores))),
     ringbuf: (cores: Cores, depth: number) =>
@@ -170,8 +181,8 @@ const hasRingbuf = (): boolean => {
 /** What each end sends: at depth 32 without a pause, and when an idle ring gets work. */
 const doorbells = (cases: Cases, rounds: number): readonly Row[] => {
   const each = Array.from({ length: rounds }, () => ({
-    steady: cases.load(1, 'blocking', 'adaptive', { counting: true }),
-    bursts: cases.load(1, 'blocking', 'adaptive', { counting: true, load: 'bursts' }),
+    steady: cases.load(1, 'blocking', { counting: true }),
+    bursts: cases.load(1, 'blocking', { counting: true, load: 'bursts' }),
   }));
   const part = (of: number | undefined, among: number | undefined): number =>
     (of ?? Number.NaN) / (among ?? Number.NaN);

@@ -10,6 +10,7 @@ import {
 } from '../../../core/index.js';
 import { SentEvents } from './counted-channels.js';
 import { type BackendReport, type LoadOptions, vbench } from './protocol.js';
+import { spinning } from './spin.js';
 
 /** Requests between two reports of what was counted. */
 const REPORT_EVERY = 4096;
@@ -26,7 +27,8 @@ class Tally {
     @inject(Reporter) reporter: Reporter,
     @inject(CommandLine) commandLine: CommandLine,
   ) {
-    const { counting } = commandLine.value as LoadOptions;
+    const { counting, spin } = commandLine.value as LoadOptions;
+    spinning(spin);
     this.#sent = counting ? new SentEvents(channels) : undefined;
     this.#reporter = reporter;
   }

@@ -1,20 +1,23 @@
 // One case of the threads suite: two domains with the driver between them, under load.
-// node case.js blocking|loop adaptive|never|always OPTIONS prints as JSON what the frontend reports, and what the backend counted.
+// node case.js blocking|loop OPTIONS prints as JSON what the frontend reports, and what the backend counted.
 import { firstValueFrom } from 'rxjs';
 import type { Domid } from '../../../core/index.js';
-import { machineOf, type Rest, resting, type Spin } from './machines.js';
+import { ThreadsMachine } from '../../../platform/threads/index.js';
 import type { BackendReport, LoadOptions, LoadReport } from './protocol.js';
 
-const [, , rest, spin, text = '{}'] = process.argv;
+const [, , rest, text = '{}'] = process.argv;
 const options = JSON.parse(text) as LoadOptions;
-const machine = await machineOf(spin as Spin);
-machine.log$.subscribe(({ domain, text: line }) => {
-  process.stderr.write(`${domain}: ${line}\n`);
+const machine = await ThreadsMachine.create();
+machine.log$.subscribe(({ level, domain, text: line }) => {
+  if (level !== 'info') process.stderr.write(`${domain}: ${line}\n`);
 });
 const boot = (name: string): Promise<Domid> =>
-  machine.boot(
-    resting(rest as Rest, { name, module: new URL(`${name}.module.js`, import.meta.url), cmdline: options }),
-  );
+  machine.boot({
+    name,
+    module: new URL(`${name}.module.js`, import.meta.url),
+    cmdline: options,
+    blocking: rest === 'blocking',
+  });
 const backend = await boot('backend');
 const frontend = await boot('frontend');
 // All of the backend's reports are sent at the same point of its work: what lies between two is whole.

@@ -12,7 +12,8 @@ import {
 } from '../../../core/index.js';
 import { SentEvents } from './counted-channels.js';
 import { Bursts, SteadyLoad } from './load.js';
-import { type LoadOptions, vbench } from './protocol.js';
+import { type LoadOptions, type LoadReport, vbench } from './protocol.js';
+import { spinning } from './spin.js';
 
 /** The frontend's count of what it sent, when it is to count. */
 @injectable()
@@ -36,6 +37,7 @@ export class BenchFrontend {
   readonly #reporter: Reporter;
   readonly #clock: Clock;
   readonly #sent: Sent;
+  readonly #spins: () => boolean;
 
   constructor(
     @inject(CommandLine) commandLine: CommandLine,
@@ -47,11 +49,15 @@ export class BenchFrontend {
     this.#reporter = reporter;
     this.#clock = clock;
     this.#sent = sent;
+    this.#spins = spinning(this.#options.spin);
   }
 
   connect({ ring, subscription }: FrontLink<typeof vbench>): void {
     const { load } = this.#options;
-    const report = this.#reporter.report.bind(this.#reporter);
+    const report = (result: LoadReport): void => {
+      if (!this.#spins()) throw new Error(`the thread does not spin as it was told to: ${this.#options.spin}`);
+      this.#reporter.report(result);
+    };
     const sends = (): number => this.#sent.count;
     if (load === 'steady') new SteadyLoad(ring, this.#options, sends, report).start();
     else subscription.add(new Bursts(ring, this.#options, sends, report).run$(this.#clock).subscribe());

@@ -1,6 +1,7 @@
 import { protocol, ring } from '../../../core/index.js';
 import { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
 import type { ClockName } from '../../lib/clocks.js';
+import type { Spin } from './spin.js';
 
 /** A disk that answers at once: blkif's ring, without anything to transfer. What is measured with it is the way there and back. */
 export const vbench = protocol({
@@ -23,6 +24,7 @@ export type LoadOptions = {
   readonly load: 'steady' | 'bursts';
   /** Whether the events are counted that each end sends; it takes a little time. */
   readonly counting: boolean;
+  readonly spin: Spin;
 };
 
 /** What the frontend reports at the end of a load. */
