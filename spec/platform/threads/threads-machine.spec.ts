@@ -1,0 +1,247 @@
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { filter, firstValueFrom, map, skip, take, toArray } from 'rxjs';
+import {
+  Clock,
+  connection,
+  Disconnected,
+  type Domain,
+  type Domid,
+  devices$,
+  EventChannels,
+  type Plain,
+  XenError,
+  XenStore,
+} from '../../../core/index.js';
+import { RngFrontend } from '../../../examples/rng/frontend.js';
+import { ThreadsMachine } from '../../../platform/threads/index.js';
+import { failure } from '../../support/failure.js';
+
+const errands = import.meta.resolve('./errands.module.js');
+const reporting = import.meta.resolve('../../support/reporting.module.js');
+const here = fileURLToPath(import.meta.url);
+
+describe('a machine of threads', () => {
+  let machine: ThreadsMachine;
+  let log: string[];
+
+  beforeEach(async () => {
+    machine = await ThreadsMachine.create({ memory: 16 << 20 });
+    log = [];
+    machine.log$.subscribe(({ domain, text }) => log.push(`${domain}: ${text}`));
+  });
+
+  afterEach(() => machine[Symbol.asyncDispose]());
+
+  const bootErrands = async (name: string, blocking = false): Promise<Domid> => {
+    const ready = firstValueFrom(machine.reports$.pipe(filter(({ value }) => value === 'ready')));
+    const domid = await machine.boot({ name, module: errands, blocking });
+    await ready;
+    return domid;
+  };
+
+  let errandsGiven = 0;
+  /** What a domain reports next after it was given an errand; each has a number, for a watch may tell of one twice. */
+  const errand = (domid: Domid, what: string): Promise<Plain> => {
+    const text = `${what} #${errandsGiven++}`;
+    const report = firstValueFrom(machine.reportsOf$(domid));
+    return machine.dom0
+      .get(XenStore)
+      .write(`/local/domain/${domid}/data/errand`, text)
+      .then(() => report);
+  };
+
+  const attach = async (frontend: Domid, backend: Domid, id = 0): Promise<void> =>
+    machine.toolstack.attach({ device: 'vrng', id, frontend, backend });
+
+  const expectNothingLeft = async (): Promise<void> => {
+    machine.quiesce();
+    await machine.idle();
+    for (const { domid: _, name, ...counts } of await machine.ledger()) {
+      expect(Object.values(counts), `${name} ${JSON.stringify(counts)}`).to.deep.equal([0, 0, 0, 0, 0, 0, 0]);
+    }
+  };
+
+  it('runs each domain that boots from a module in a thread of its own', async () => {
+    const threads: Plain[] = [];
+    for (const name of ['one', 'two']) threads.push(await errand(await bootErrands(name), 'thread'));
+    expect(new Set([0, ...threads])).to.have.property('size', 3);
+  });
+
+  it('hands over a command line, and reports in their order, and tells how a program ended', async () => {
+    const reports = firstValueFrom(machine.reports$.pipe(take(2), toArray()));
+    const ended = firstValueFrom(machine.shutdowns$);
+    const domid = await machine.boot({ name: 'guest', module: reporting, cmdline: { say: [1, 'two'] } });
+    expect((await reports).map(({ value }) => value)).to.deep.equal([{ say: [1, 'two'] }, 'done']);
+    expect(await ended).to.deep.equal({ domid, reason: 'poweroff' });
+  });
+
+  for (const blocking of [false, true]) {
+    describe(blocking ? 'in a domain that sleeps in Atomics.wait' : 'in a domain with an event loop', () => {
+      it('serves devices to a guest in the machine’s own thread, and takes them away again', async () => {
+        const guest = await machine.guest('guest');
+        const backend = await machine.boot({ name: 'backend', module: errands, blocking });
+        await attach(guest.domid, backend);
+        const rng = await connection(guest, RngFrontend);
+        const reads = Array.from({ length: 100 }, () => rng.read(64));
+        for (const bytes of await Promise.all(reads)) expect(bytes).to.have.length(64);
+        expect(await machine.toolstack.detach({ device: 'vrng', id: 0, frontend: guest.domid })).to.equal(true);
+        await expectNothingLeft();
+      });
+
+      it('resumes promises that files and timers resolve', async () => {
+        const domid = await bootErrands('guest', blocking);
+        expect(await errand(domid, `file ${here}`)).to.be.greaterThan(1000);
+        expect(await errand(domid, 'timer 30')).to.equal('rang');
+        expect(await errand(domid, `file ${here}`)).to.be.greaterThan(1000);
+        // It has come to rest in between, and hears the store all the same.
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        expect(await errand(domid, 'timer 0')).to.equal('rang');
+      });
+
+      it('is connected to domains that were made after it, in both directions', async () => {
+        const first = await bootErrands('first', blocking);
+        const second = await bootErrands('second', blocking);
+        await attach(first, second, 1);
+        expect(await errand(first, 'random 1')).to.equal(16);
+        await attach(second, first, 2);
+        expect(await errand(second, 'random 2')).to.equal(16);
+      });
+
+      it('ends a domain in the middle of an endless loop', async () => {
+        const domid = await bootErrands('guest', blocking);
+        expect(await errand(domid, 'spin')).to.equal('spinning');
+        await machine.toolstack.destroy(domid);
+        expect(machine.hypervisor.domains.lifeOf(domid)).to.equal('none');
+      });
+    });
+  }
+
+  describe('a domain’s thread that ends by itself', () => {
+    const endings = [
+      { errand: 'throw', reason: 'crash', message: 'thrown in a timer' },
+      { errand: 'exit 3', reason: 'crash', message: 'its thread ended with exit code 3' },
+      { errand: 'exit 0', reason: 'poweroff', message: undefined },
+    ] as const;
+    for (const { errand: text, reason, message } of endings) {
+      it(`(${text}) takes its domain with it and no other, and is a ${reason}`, async () => {
+        const guest = await machine.guest('guest');
+        const backend = await bootErrands('backend');
+        await attach(guest.domid, backend);
+        const rng = await connection(guest, RngFrontend);
+        const ended = machine.shutdownOf(backend);
+        const reading = async (): Promise<void> => {
+          for (;;) await rng.read(16);
+        };
+        const lost = failure(reading());
+        void errand(backend, text);
+        const { error } = await ended;
+        expect(error?.message).to.equal(message);
+        expect(log.filter((line) => line.includes('crashed'))).to.deep.equal(
+          message === undefined ? [] : [`backend: crashed: ${message}`],
+        );
+        expect(machine.hypervisor.domains.lifeOf(backend)).to.be.oneOf(['none', 'zombie']);
+        expect(await lost).to.be.instanceOf(Disconnected);
+        await machine.toolstack.destroy(backend);
+        await expectNothingLeft();
+        expect(await guest.get(XenStore).read('name')).to.equal('guest');
+      });
+    }
+
+    it('is told to its peers, whose devices connect again when there is a backend again', async () => {
+      const guest = await machine.guest('guest');
+      const first = await bootErrands('first');
+      await attach(guest.domid, first);
+      const device = firstValueFrom(devices$(guest, RngFrontend));
+      guest.subscription.add(devices$(guest, RngFrontend).subscribe());
+      const { connections$, info } = await device;
+      const again = firstValueFrom(connections$.pipe(skip(1)));
+      await firstValueFrom(connections$);
+      const dead = machine.shutdownOf(first);
+      void errand(first, 'throw');
+      await dead;
+      await machine.toolstack.destroy(first);
+      const second = await bootErrands('second');
+      await attach(guest.domid, second);
+      expect(await (await again).read(16)).to.have.length(16);
+      expect(info.path).to.equal('device/vrng/0');
+    });
+
+    it('is found out by the pages that it had mapped: they are its owner’s again', async () => {
+      const guest = await machine.guest('guest');
+      const backend = await bootErrands('backend');
+      await attach(guest.domid, backend);
+      await connection(guest, RngFrontend);
+      expect(machine.hypervisor.ledger(guest.domid).grantsInUse).to.equal(2); // the device's ring and the store's
+      const ended = machine.shutdownOf(backend);
+      void errand(backend, 'exit 1');
+      await ended;
+      expect(machine.hypervisor.ledger(guest.domid).grantsInUse).to.equal(1);
+    });
+  });
+
+  describe('refuses', () => {
+    it('a module that does not load, and leaves no domain', async () => {
+      const before = machine.hypervisor.ledger();
+      const error = await failure(machine.boot({ name: 'guest', module: 'file:///nowhere/module.js' }));
+      expect((error as Error).message).to.match(/^file:\/\/\/nowhere\/module\.js does not load: /);
+      expect(await machine.toolstack.domains()).to.deep.equal([]);
+      expect(machine.hypervisor.ledger()).to.deep.equal(before);
+    });
+
+    it('a module that ends its thread while it loads, by that reason', async () => {
+      const url = 'data:text/javascript,process.exit(3)';
+      const error = await failure(machine.boot({ name: 'guest', module: url }));
+      expect(error.message).to.equal(`${url} does not load: its thread ended with exit code 3`);
+      expect(log).to.deep.equal([]);
+      expect(await machine.toolstack.domains()).to.deep.equal([]);
+    });
+
+    it('to let the machine’s own thread block', async () => {
+      const error = await failure(machine.boot({ name: 'guest', blocking: true }));
+      expect(error).to.be.instanceOf(TypeError);
+      expect((error as Error).message).to.include('must not block');
+      expect(await machine.toolstack.domains()).to.deep.equal([]);
+    });
+
+    it('a domain when it has ended', async () => {
+      await machine[Symbol.asyncDispose]();
+      const error = await failure(machine.guest('late'));
+      expect(error).to.be.instanceOf(Error);
+    });
+  });
+
+  it('ends while a domain is still loading its module', async () => {
+    const booting = failure(machine.boot({ name: 'guest', module: errands }));
+    await machine[Symbol.asyncDispose]();
+    expect(await booting).to.be.instanceOf(Error);
+  });
+
+  it('passes a ring on to a domain of its own thread, whoever rings', async () => {
+    const one: Domain = await machine.guest('one');
+    const two = await machine.guest('two');
+    const channel = one.get(EventChannels).allocUnbound(two.domid);
+    const remote = two.get(EventChannels).bindInterdomain(one.domid, channel.port);
+    let heard = 0;
+    channel.subscribe(() => heard++);
+    remote.notify();
+    expect(heard).to.equal(0); // never inside the call
+    await machine.idle();
+    expect(heard).to.equal(1);
+  });
+
+  it('has one clock for all threads', async () => {
+    const clock = machine.dom0.get(Clock);
+    const times = firstValueFrom(machine.log$.pipe(map(({ time }) => time)));
+    const before = clock.now();
+    await machine.boot({ name: 'guest', module: reporting, cmdline: 'rejects' });
+    const logged = await times;
+    expect(logged).to.be.within(before, clock.now());
+  });
+
+  it('does not let a second domain have the name of one', async () => {
+    await machine.guest('guest');
+    const error = await failure(machine.boot({ name: 'guest', module: errands }));
+    expect(error).to.be.instanceOf(XenError).with.property('code', 'EEXIST');
+  });
+});
