@@ -16,7 +16,7 @@ const unit = 'k req/s';
 const LENGTH = 300;
 /** Channels of the event rows: one, and all that a domain can have but for port 0 and its store's. */
 const FEW = 1;
-const MANY = 1000;
+const MANY = 4094;
 /** Rounds on two cores that have to be undisturbed. */
 const ENOUGH = 3;
 

@@ -4,6 +4,7 @@ import {
   CommandLine,
   Domain,
   type Domid,
+  type EventChannel,
   EventChannels,
   type Port,
   Program,
@@ -19,7 +20,7 @@ export type PingOptions =
 export type PingReport = { readonly p50: number; readonly p99: number; readonly trips: number };
 
 /** Milliseconds in which what binding the channels raised has come to rest, and those before anything is counted. */
-const SETTLE = 50;
+const SETTLE = 300;
 const WARM_UP = 150;
 const MOST_TRIPS = 1_000_000;
 
@@ -65,6 +66,7 @@ class Ping extends Program {
 
   #ping({ remote, ports, length }: PingOptions & { readonly role: 'ping' }): void {
     const channels = ports.map((port) => this.#channels.bindInterdomain(remote, port));
+    let awaited: EventChannel | undefined;
     const took = new Float64Array(MOST_TRIPS);
     let trips = 0;
     let warm = false;
@@ -73,14 +75,14 @@ class Ping extends Program {
     let random = 7;
     const send = (): void => {
       random = (Math.imul(random, 1103515245) + 12345) | 0;
-      const channel = channels[(random >>> 8) % channels.length];
+      awaited = channels[(random >>> 8) % channels.length];
       started = performance.now();
-      channel?.notify();
+      awaited?.notify();
     };
-    const back = (): void => {
+    const back = (channel: EventChannel): void => {
       const now = performance.now();
-      // What comes before the first was sent is the channels' own: an event that binding raised.
-      if (end === Number.POSITIVE_INFINITY) return;
+      // Another is one that binding raised.
+      if (channel !== awaited) return;
       if (warm && trips < MOST_TRIPS) took[trips++] = now - started;
       if (now > end) {
         if (warm) {
@@ -92,7 +94,7 @@ class Ping extends Program {
       }
       send();
     };
-    for (const channel of channels) this.#domain.subscription.add(channel.subscribe(back));
+    for (const channel of channels) this.#domain.subscription.add(channel.subscribe(() => back(channel)));
     this.#domain.subscription.add(
       this.#clock.timer$(SETTLE).subscribe(() => {
         end = performance.now() + WARM_UP;
