@@ -1,12 +1,12 @@
 // Events there and back between two domains, through any of so many channels.
-// node event-case.js blocking|loop CHANNELS MILLISECONDS prints the times there and back in microseconds as JSON.
+// node event-case.js blocking|loop CHANNELS TRIPS prints the times there and back in microseconds as JSON.
 import { firstValueFrom } from 'rxjs';
 import { control } from '../../../core/hypervisor/layout.js';
 import { asDomid, type DomainConfig, type Domid, type Port } from '../../../core/index.js';
 import { ThreadsMachine } from '../../../platform/threads/index.js';
 import type { PingOptions } from './ping.module.js';
 
-const [, , rest, channels = '1', length = '300'] = process.argv;
+const [, , rest, channels = '1', trips = '20000'] = process.argv;
 const blocking = rest === 'blocking';
 const machine = await ThreadsMachine.create();
 machine.shutdowns$.subscribe(({ error }) => {
@@ -29,7 +29,7 @@ const echoOptions: PingOptions = { role: 'echo', remote: asDomid(2), channels: N
 const ready = firstValueFrom(machine.reports$);
 const echo = await boot({ name: 'echo', module, cmdline: echoOptions, blocking });
 const ports = (await ready).value as readonly Port[];
-const pingOptions: PingOptions = { role: 'ping', remote: echo, ports, length: Number(length) };
+const pingOptions: PingOptions = { role: 'ping', remote: echo, ports, trips: Number(trips) };
 const reported = firstValueFrom(machine.reports$);
 await boot({ name: 'ping', module, cmdline: pingOptions, blocking });
 console.log(JSON.stringify((await reported).value));
