@@ -3,6 +3,8 @@ import { script, withPeer } from '../lib/programs.js';
 import { boundRow, plainRow, type Row, ratioRow } from '../lib/rows.js';
 import type { Effort } from '../lib/suite.js';
 
+export type { Effort };
+
 interface Line {
   readonly name: string;
   /** Its name in ring-cases. */
