@@ -3,10 +3,14 @@ import { expect } from 'chai';
 import { ActivityWatch, hasActiveRequests } from '../../../platform/threads/active-requests.js';
 
 describe('what a blocking thread knows to be under way', () => {
+  let timer: NodeJS.Timeout | undefined;
+
+  afterEach(() => clearTimeout(timer));
+
   it('is looked up again when something was begun, and until it has ended', async () => {
     const watch = new ActivityWatch();
     watch.look();
-    const timer = setTimeout(() => {}, 1e6);
+    timer = setTimeout(() => {}, 1e6);
     expect(watch.look()).to.equal('some');
     expect(watch.look()).to.equal('some');
     clearTimeout(timer);
