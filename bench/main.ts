@@ -9,9 +9,11 @@ import { complete, merged, readFile, thisRun, written } from './lib/results.js';
 import type { Row } from './lib/rows.js';
 import { full, quick, type Suite } from './lib/suite.js';
 import { table } from './lib/table.js';
+import { blk } from './suites/blk.js';
 import { copy } from './suites/copy.js';
 import { events } from './suites/events.js';
 import { ring } from './suites/ring.js';
+import { start } from './suites/start.js';
 import { threads } from './suites/threads.js';
 
 /** The suites by name, in the order in which all of them run. */
@@ -20,6 +22,8 @@ const suites: Readonly<Record<string, Suite>> = {
   copy,
   events,
   threads,
+  blk,
+  start,
 };
 
 interface Options {

@@ -69,7 +69,7 @@ describe('splitring run disk', () => {
       'guest Closing → Closed',
       'backend Closing → Closed',
     ]);
-    expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi$/m);
+    expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi feature-persistent=1$/m);
     expect(stdout).to.match(/^backend +.*sectors=2048 sector-size=512/m);
   });
 

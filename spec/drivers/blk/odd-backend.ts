@@ -24,6 +24,7 @@ type Said = OfferValues<typeof blk> & BackendValues<typeof blk>;
 export const odd: { says: Said; readonly all: OddBackend[] } = {
   says: {
     'feature-flush-cache': true,
+    'feature-persistent': false,
     sectors: 4096 as Said['sectors'],
     'sector-size': 512,
     'physical-sector-size': 512,
@@ -44,11 +45,12 @@ export class OddBackend {
   }
 
   offer(): OfferValues<typeof blk> {
-    return { 'feature-flush-cache': odd.says['feature-flush-cache'] };
+    const { 'feature-flush-cache': flush, 'feature-persistent': persistent } = odd.says;
+    return { 'feature-flush-cache': flush, 'feature-persistent': persistent };
   }
 
   connect(link: BackLink<typeof blk>): void {
-    const { 'feature-flush-cache': _offered, ...geometry } = odd.says;
+    const { 'feature-flush-cache': _flush, 'feature-persistent': _persistent, ...geometry } = odd.says;
     link.publish(geometry);
     this.#link = link;
     this.#slots = link.drain((slots) => {
