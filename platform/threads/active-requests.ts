@@ -6,3 +6,7 @@ const silent = new Set(['MessagePort', 'CloseReq', 'TTYWrap', 'PipeWrap']);
  * who sends one to a thread that sleeps wakes it.
  */
 export const activeRequests = (): boolean => process.getActiveResourcesInfo().some((name) => !silent.has(name));
+
+/** Whether some of them is no timer: something that is being done, and not only waited for. */
+export const activeBesidesTimers = (): boolean =>
+  process.getActiveResourcesInfo().some((name) => name !== 'Timeout' && !silent.has(name));

@@ -34,6 +34,7 @@ import { DomainLoop } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, hostTime } from './host-clock.js';
+import type { Settled } from './messages.js';
 
 /** How a machine of threads is made. */
 export interface ThreadsMachineOptions {
@@ -168,8 +169,8 @@ export class ThreadsMachine extends Machine {
   }
 
   /**
-   * Resolves when no domain has an event to handle, a promise to resume or a request at its host under way, timers included. Threads answer
-   * one after another, so all are asked again until nothing has happened between two answers.
+   * Resolves when no domain has an event to handle, a promise to resume or a request at its host under way; timers are not waited for.
+   * Threads answer one after another, so all are asked again until nothing has happened between two answers.
    */
   override async idle(): Promise<void> {
     for (let before = -1; ; ) {
@@ -178,6 +179,17 @@ export class ThreadsMachine extends Machine {
       if (!busy && delivered === before) return;
       before = delivered;
     }
+  }
+
+  /**
+   * Whether no thread of a domain will ever do anything again, unless another thread has it do so: none has anything under way, and
+   * none a timer. What lives in the machine's own thread is not looked at.
+   */
+  async standsStill(): Promise<boolean> {
+    const before = await this.#settled();
+    if (before.busy || before.waits) return false;
+    const { busy, waits, delivered } = await this.#settled();
+    return !busy && !waits && delivered === before.delivered;
   }
 
   override [Symbol.asyncDispose](): Promise<void> {
@@ -196,17 +208,19 @@ export class ThreadsMachine extends Machine {
     this.#shutdowns$.complete();
   }
 
-  async #settled(): Promise<{ readonly delivered: number; readonly busy: boolean }> {
+  async #settled(): Promise<Settled> {
     const threads = [...this.#domains.values()].flatMap(({ home }) => (home instanceof DomainThread ? [home] : []));
     const answers = await Promise.all(threads.map((thread) => thread.ask('settle')));
     let { delivered } = this.#loop;
     let busy = this.#loop.isBusy || this.#posted > 0;
+    let waits = false;
     for (const answer of answers) {
       delivered += answer?.delivered ?? 0;
       busy ||= answer?.busy ?? false;
+      waits ||= answer?.waits ?? false;
     }
     for (const [domid, { dead }] of this.#domains) busy ||= !dead && this.hypervisor.doorbell.hasUpcall(domid);
-    return { delivered, busy };
+    return { delivered, busy, waits };
   }
 
   #domctl(): Domctl {

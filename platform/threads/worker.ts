@@ -7,7 +7,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { startDomain } from '../hypervisor/start-domain.js';
-import { activeRequests } from './active-requests.js';
+import { activeBesidesTimers, activeRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock } from './host-clock.js';
@@ -77,7 +77,13 @@ const go = async (): Promise<void> => {
 };
 
 const answer = (id: number): void =>
-  tell({ type: 'answer', id, busy: loop.isBusy || activeRequests(), delivered: loop.delivered });
+  tell({
+    type: 'answer',
+    id,
+    busy: loop.isBusy || activeBesidesTimers(),
+    waits: activeRequests(),
+    delivered: loop.delivered,
+  });
 
 const take = (message: ToDomain): void => {
   mailRead = (mailRead + 1) | 0;

@@ -1,6 +1,6 @@
 // What a spec has the code of another domain do, wherever that runs: an order is a text in the store, its answer a report.
 import { filter, firstValueFrom, mergeMap, type Observable } from 'rxjs';
-import { asError, type Domain, type Domid, type Plain, Reporter, XenStore } from '../../core/index.js';
+import { asError, Disconnected, type Domain, type Domid, type Plain, Reporter, XenStore } from '../../core/index.js';
 import type { Machine } from '../../core/toolstack/index.js';
 
 /** What a domain can be told to do, by names; what a handler returns is Plain, or nothing. */
@@ -44,8 +44,14 @@ export const obey = (domain: Domain, handlers: Handlers): void => {
     store
       .watch$(NODE)
       .pipe(mergeMap(() => store.read(NODE)))
-      .subscribe((text) => {
-        if (text !== undefined) carryOut(JSON.parse(text) as Order);
+      .subscribe({
+        next: (text) => {
+          if (text !== undefined) carryOut(JSON.parse(text) as Order);
+        },
+        error: (error) => {
+          // A domain that has been destroyed obeys nobody.
+          if (!(error instanceof Disconnected)) throw error;
+        },
       }),
   );
 };

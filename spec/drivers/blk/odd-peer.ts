@@ -46,11 +46,13 @@ export class OddPeer {
 
   /** Answers requests, as one batch; by another operation than theirs if that is given. */
   async answer(which: readonly Seen[], status: number, operation?: number): Promise<void> {
-    const answers = which.map((seen): Answered => ({
-      ticket: seen.ticket,
-      operation: operation ?? seen.operation,
-      status,
-    }));
+    const answers = which.map(
+      (seen): Answered => ({
+        ticket: seen.ticket,
+        operation: operation ?? seen.operation,
+        status,
+      }),
+    );
     await this.#orders.give('answer', answers);
   }
 

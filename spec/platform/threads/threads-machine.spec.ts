@@ -68,6 +68,15 @@ describe('a machine of threads', () => {
     expect(new Set([0, ...threads])).to.have.property('size', 3);
   });
 
+  it('is idle, and yet does not stand still, when all that is left in its threads is a timer', async () => {
+    const domid = await bootErrands('one');
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(true);
+    void errand(domid, 'timer 3600000').catch(() => undefined); // it ends with the machine
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(false);
+  });
+
   it('hands over a command line, and reports in their order, and tells how a program ended', async () => {
     const reports = firstValueFrom(machine.reports$.pipe(take(2), toArray()));
     const ended = firstValueFrom(machine.shutdowns$);
