@@ -29,6 +29,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { DomainLoop } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
@@ -53,6 +54,7 @@ interface Resident {
 interface Entry {
   readonly domid: Domid;
   readonly name: string;
+  readonly module: DomainConfig['module'] | undefined;
   readonly store: StoreRingPlace;
   /** Where its code runs. */
   readonly home: Resident | DomainThread;
@@ -249,6 +251,7 @@ export class ThreadsMachine extends Machine {
       this.#domains.set(domid, {
         domid,
         name,
+        module,
         store,
         home,
         introduced: false,
@@ -332,9 +335,7 @@ export class ThreadsMachine extends Machine {
       this.#write(domid, entry.name, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
-    this.#post(() =>
-      this.#shutdowns$.next(error === undefined ? { domid, reason: 'poweroff' } : { domid, reason: 'crash', error }),
-    );
+    this.#post(() => this.#shutdowns$.next(shutdownOf(entry, error)));
   }
 
   /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */

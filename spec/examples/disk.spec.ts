@@ -231,8 +231,8 @@ describe('the disk machine', () => {
     ['flips a bit', /d\.img holds other bytes than the guest read/],
     ['forgets writes', /the guest read back other bytes than it wrote: 2 KiB at byte 6144/],
     ['keeps writes to itself', /d\.img does not hold what the guest wrote and flushed: 2 KiB at byte 6144/],
-    ['writes once', /the guest crashed: .*EIO/],
-    ['fails to read', /the guest crashed: .*EIO/],
+    ['writes once', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
+    ['fails to read', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
     ['shrinks', /the guest sees 7680 bytes in sectors of 512, not 8192 in sectors of 512/],
   ];
   for (const [lie, error] of lies) {

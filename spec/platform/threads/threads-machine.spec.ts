@@ -82,7 +82,7 @@ describe('a machine of threads', () => {
     const ended = firstValueFrom(machine.shutdowns$);
     const domid = await machine.boot({ name: 'guest', module: reporting, cmdline: { say: [1, 'two'] } });
     expect((await reports).map(({ value }) => value)).to.deep.equal([{ say: [1, 'two'] }, 'done']);
-    expect(await ended).to.deep.equal({ domid, reason: 'poweroff' });
+    expect(await ended).to.deep.equal({ domid, name: 'guest', module: reporting, reason: 'poweroff' });
   });
 
   for (const blocking of [false, true]) {
