@@ -1,6 +1,6 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
-import { activeRequests } from './active-requests.js';
+import { hasActiveRequests } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
 
 /** What a loop enters: a domain's event channels. */
@@ -119,7 +119,7 @@ export class DomainLoop {
       if (runTicks !== undefined) runTicks();
       else if (this.delivered !== before) return true;
       if (this.#spinner.spin(this.#hasUpcall)) continue;
-      if (this.#blocking && !activeRequests()) {
+      if (this.#blocking && !hasActiveRequests()) {
         if (!this.#block()) return true;
       } else if (this.#park()) return false;
     }

@@ -171,7 +171,7 @@ export class ThreadsMachine extends Machine {
   }
 
   /**
-   * Resolves when no domain has an event to handle, a promise to resume or a request at its host under way; timers are not waited for.
+   * Resolves when no domain has an event to handle or a promise to resume, and none with a thread of its own a file or socket under way.
    * Threads answer one after another, so all are asked again until nothing has happened between two answers.
    */
   override async idle(): Promise<void> {

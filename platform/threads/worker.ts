@@ -7,7 +7,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { startDomain } from '../hypervisor/start-domain.js';
-import { activeBesidesTimers, activeRequests } from './active-requests.js';
+import { activeRequests, hasActiveRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock } from './host-clock.js';
@@ -80,8 +80,8 @@ const answer = (id: number): void =>
   tell({
     type: 'answer',
     id,
-    busy: loop.isBusy || activeBesidesTimers(),
-    waits: activeRequests(),
+    busy: loop.isBusy || activeRequests().some((name) => name !== 'Timeout'),
+    waits: hasActiveRequests(),
     delivered: loop.delivered,
   });
 

@@ -90,7 +90,7 @@ describe('splitring run disk', () => {
     const [before, { mtimeMs }] = [sha256(path), statSync(path)];
     const ended = await run('--disk', 'a disk.img');
     expect(ended.stderr).to.equal('');
-    expect(ended.stdout).to.match(/^\$ splitring run disk --disk 'a disk\.img' --seed \d+$/m);
+    expect(ended.stdout).to.match(/^\$ splitring run disk --disk 'a disk\.img' --platform threads$/m);
     expect(ended.stdout).to.match(/^disk +a disk\.img, 1\.5 MiB, read-only$/m);
     expect(ended.stdout).to.match(/^write +refused with EROFS$/m);
     expect(sums(ended)).to.deep.equal([before, before]);

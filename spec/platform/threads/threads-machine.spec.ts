@@ -151,6 +151,7 @@ describe('a machine of threads', () => {
         );
         expect(machine.hypervisor.domains.lifeOf(backend)).to.be.oneOf(['none', 'zombie']);
         expect(await lost).to.be.instanceOf(Disconnected);
+        await machine.idle();
         await machine.toolstack.destroy(backend);
         await expectNothingLeft();
         expect(await guest.get(XenStore).read('name')).to.equal('guest');
