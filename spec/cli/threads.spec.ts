@@ -78,10 +78,11 @@ describe('splitring run on threads', () => {
   });
 
   it('does not take a run for one that stands still in which this thread or another has something to do', async () => {
-    for (const args of [['--tick'], ['--fault', 'loops']]) {
-      const ended = await playground.splitring(['run', pair, ...args], 'two ', (child) => {
+    const stopped = (args: readonly string[]): Promise<Ended> =>
+      playground.splitring(['run', pair, ...args], 'two ', (child) => {
         setTimeout(() => child.kill('SIGTERM'), 2500);
       });
+    for (const ended of await Promise.all([stopped(['--tick']), stopped(['--fault', 'loops'])])) {
       expect(ended.stderr).to.equal('cleaned up\nsplitring: interrupted\n');
       expect(ended.code).to.equal(143);
     }

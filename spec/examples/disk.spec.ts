@@ -42,33 +42,51 @@ describe('splitring run disk', () => {
   const sums = ({ stdout }: Ended): readonly (string | undefined)[] =>
     ['guest', 'file'].map((end) => new RegExp(`^${end} +sha256 ([0-9a-f]{64})$`, 'm').exec(stdout)?.[1]);
 
-  it('reads the small image through the block driver, writes to a copy of it, and leaves nothing behind', async () => {
-    const before = sha256(smallImage);
-    const ended = await run();
-    expect(ended.stderr).to.equal('');
-    expect(ended.code).to.equal(0);
-    expect(sums(ended)).to.deep.equal([before, before]);
-    expect(ended.stdout).to.match(
-      /^write +256 KiB at byte 786432: written, flushed, read back, found in the file, put back$/m,
+  for (const platform of ['threads', 'local']) {
+    it(`reads the small image through the block driver on ${platform}, writes to a copy of it, and leaves nothing behind`, async () => {
+      const before = sha256(smallImage);
+      const ended = await run('--platform', platform);
+      expect(ended.stderr).to.equal('');
+      expect(ended.stdout).to.match(new RegExp(`^on +${platform}: `, 'm'));
+      expect(ended.stdout).to.match(/^read +1 MiB +\d+\.\d ms +\d+\.\d MiB\/s$/m);
+      expect(ended.code).to.equal(0);
+      expect(sums(ended)).to.deep.equal([before, before]);
+      expect(ended.stdout).to.match(
+        /^write +256 KiB at byte 786432: written, flushed, read back, found in the file, put back$/m,
+      );
+      expect(ended.stdout).to.match(/^ledger +no port, grant, mapping, page or watch is left$/m);
+      expect(ended.stdout).to.match(/\nok\n$/);
+      expect(playground.files).to.deep.equal([]);
+      expect(sha256(smallImage)).to.equal(before);
+    });
+  }
+
+  const states = ({ stdout }: Ended): readonly string[] =>
+    [...stdout.matchAll(/^ +\d+\.\d ms {2}(guest|backend) +\S+ +(\w+ → \w+)$/gm)].map(
+      ([, end, moved]) => `${end} ${moved}`,
     );
-    expect(ended.stdout).to.match(/^ledger +no port, grant, mapping, page or watch is left$/m);
-    expect(ended.stdout).to.match(/\nok\n$/);
-    expect(playground.files).to.deep.equal([]);
-    expect(sha256(smallImage)).to.equal(before);
+  const handshake = [
+    'backend Initialising → InitWait',
+    'guest Initialising → Initialised',
+    'backend InitWait → Connected',
+    'guest Initialised → Connected',
+    'guest Connected → Closing',
+    'guest Closing → Closed',
+    'backend Closing → Closed',
+  ];
+
+  it('prints the handshake as it happens, each end in order on threads, where one may tell of its step after the other of the next', async () => {
+    const ended = await run();
+    for (const end of ['guest', 'backend']) {
+      const ofEnd = (line: string): boolean => line.startsWith(end);
+      expect(states(ended).filter(ofEnd)).to.deep.equal(handshake.filter(ofEnd));
+    }
   });
 
-  it('prints the handshake as it happens, both ends in order, and the keys that they have exchanged', async () => {
-    const { stdout } = await run();
-    const states = [...stdout.matchAll(/^ +\d+\.\d ms {2}(guest|backend) +\S+ +(\w+ → \w+)$/gm)];
-    expect(states.map(([, end, states]) => `${end} ${states}`)).to.deep.equal([
-      'backend Initialising → InitWait',
-      'guest Initialising → Initialised',
-      'backend InitWait → Connected',
-      'guest Initialised → Connected',
-      'guest Connected → Closing',
-      'guest Closing → Closed',
-      'backend Closing → Closed',
-    ]);
+  it('prints the handshake as it happens, both ends in order on local, and the keys that they have exchanged', async () => {
+    const ended = await run('--platform', 'local');
+    const { stdout } = ended;
+    expect(states(ended)).to.deep.equal(handshake);
     expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi$/m);
     expect(stdout).to.match(/^backend +.*sectors=2048 sector-size=512/m);
   });
