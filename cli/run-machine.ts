@@ -12,7 +12,7 @@ export interface Run {
   readonly seed: number;
   readonly out: TerminalOutput;
   /** What ends the run before it is done. */
-  readonly interruption: Interruption;
+  readonly interruption: Pick<Interruption, 'happened' | 'watch'>;
 }
 
 /**

@@ -114,7 +114,8 @@ for (const platform of platforms) {
         .that.matches(/guest still holds 1 pages/);
     });
 
-    it('names the device whose backend does not close', async () => {
+    const clocked = platform.name === 'local' ? it : it.skip;
+    clocked('names the device whose backend does not close (on local alone: elsewhere xl’s 10 s pass)', async () => {
       serveDevices(backend, backendOf({ connect: () => {} }));
       await attach('unserved');
       expect(await left())

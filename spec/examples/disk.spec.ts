@@ -15,11 +15,11 @@ import {
 } from 'node:fs';
 import { expect } from 'chai';
 import { TerminalOutput } from '../../cli/terminal-output.js';
+import { platforms } from '../../contract/index.js';
 import { Cleanup } from '../../core/index.js';
 import { readPart, restorePart, smallImage } from '../../examples/disk/image.js';
 import { machine } from '../../examples/disk/machine.js';
 import { scrambled, scratchOf } from '../../examples/disk/scratch.js';
-import { LocalMachine } from '../../platform/local/index.js';
 import { type Ended, Playground, withoutTimes } from '../support/command.js';
 import type { Lie } from './lying-disks.module.js';
 
@@ -222,48 +222,50 @@ describe('splitring run disk', () => {
   });
 });
 
-describe('the disk machine', () => {
-  let playground: Playground;
-  beforeEach(() => {
-    playground = new Playground();
+for (const platform of platforms) {
+  describe(`the disk machine on ${platform.name}`, () => {
+    let playground: Playground;
+    beforeEach(() => {
+      playground = new Playground();
+    });
+    afterEach(() => playground[Symbol.dispose]());
+
+    /** Runs it over a backend that lies. Resolves to what the image holds when all is cleaned up. */
+    const runWith = async (lie: Lie, image: string): Promise<boolean> => {
+      await using host = await platform.create({ seed: 1 });
+      const boot = host.boot.bind(host);
+      host.boot = (config) =>
+        boot(config.name === 'backend' ? { ...config, module: lyingDisks, cmdline: { lie } } : config);
+      using cleanup = new Cleanup();
+      const out = new TerminalOutput({ write: () => {} }, {});
+      return await machine.run({
+        machine: host,
+        options: { disk: image, write: true, 'sector-size': 512 },
+        out,
+        cleanup,
+      });
+    };
+
+    const lies: readonly (readonly [lie: Lie, error: RegExp])[] = [
+      ['flips a bit', /d\.img holds other bytes than the guest read/],
+      ['forgets writes', /the guest read back other bytes than it wrote: 2 KiB at byte 6144/],
+      ['keeps writes to itself', /d\.img does not hold what the guest wrote and flushed: 2 KiB at byte 6144/],
+      ['writes once', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
+      ['fails to read', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
+      ['shrinks', /the guest sees 7680 bytes in sectors of 512, not 8192 in sectors of 512/],
+    ];
+    for (const [lie, error] of lies) {
+      it(`fails over a disk that ${lie}, and leaves the image as it was`, async () => {
+        const path = playground.at('d.img');
+        writeFileSync(path, image(16));
+        const before = sha256(path);
+        const failure = await runWith(lie, path).then(String, (reason: Error) => reason.message);
+        expect(failure).to.match(error);
+        expect(sha256(path)).to.equal(before);
+      });
+    }
   });
-  afterEach(() => playground[Symbol.dispose]());
-
-  /** Runs it over a backend that lies. Resolves to what the image holds when all is cleaned up. */
-  const runWith = async (lie: Lie, image: string): Promise<boolean> => {
-    await using local = await LocalMachine.create({ seed: 1 });
-    const boot = local.boot.bind(local);
-    local.boot = (config) =>
-      boot(config.name === 'backend' ? { ...config, module: lyingDisks, cmdline: { lie } } : config);
-    using cleanup = new Cleanup();
-    const out = new TerminalOutput({ write: () => {} }, {});
-    return await machine.run({
-      machine: local,
-      options: { disk: image, write: true, 'sector-size': 512 },
-      out,
-      cleanup,
-    });
-  };
-
-  const lies: readonly (readonly [lie: Lie, error: RegExp])[] = [
-    ['flips a bit', /d\.img holds other bytes than the guest read/],
-    ['forgets writes', /the guest read back other bytes than it wrote: 2 KiB at byte 6144/],
-    ['keeps writes to itself', /d\.img does not hold what the guest wrote and flushed: 2 KiB at byte 6144/],
-    ['writes once', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
-    ['fails to read', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
-    ['shrinks', /the guest sees 7680 bytes in sectors of 512, not 8192 in sectors of 512/],
-  ];
-  for (const [lie, error] of lies) {
-    it(`fails over a disk that ${lie}, and leaves the image as it was`, async () => {
-      const path = playground.at('d.img');
-      writeFileSync(path, image(16));
-      const before = sha256(path);
-      const failure = await runWith(lie, path).then(String, (reason: Error) => reason.message);
-      expect(failure).to.match(error);
-      expect(sha256(path)).to.equal(before);
-    });
-  }
-});
+}
 
 describe('disk.img', () => {
   it('is 1 MiB of lines that say where they lie', () => {
