@@ -1,9 +1,10 @@
 import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Row, table } from './lib/rows.js';
+import { blk } from './suites/blk.js';
 import { type Effort, ring } from './suites/ring.js';
 
-const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = { ring };
+const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = { ring, blk };
 
 /** Every row with every member: JSON has no other word for what is not there than null. */
 const complete = ({ suite, name, value, unit, peer, ratio, min, max, goal, met, note }: Row): object => ({

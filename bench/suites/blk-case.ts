@@ -1,292 +1,104 @@
 // One case of the suite `blk`, in a process of its own: prints how many reads a second it made.
-import { closeSync, fstatSync, openSync, read, readSync } from 'node:fs';
-import { asSector, connection } from '../../core/index.js';
+import { firstValueFrom, from, map, merge } from 'rxjs';
+import { connection } from '../../core/index.js';
 import type { Machine } from '../../core/toolstack/index.js';
-import {
-  BlkFrontend,
-  type BlockDevice,
-  REQUEST_BYTES,
-  type RequestPages,
-  vbdKeys,
-  vdevOf,
-} from '../../drivers/blk/index.js';
+import { BlkFrontend, vbdKeys, vdevOf } from '../../drivers/blk/index.js';
 import { LocalMachine } from '../../platform/local/index.js';
-
-/** What a case does: reads of so many bytes, so many at once, one after another or anywhere on the file. */
-interface Load {
-  readonly file: string;
-  readonly bytes: number;
-  readonly depth: number;
-  readonly sequential: boolean;
-  readonly ms: number;
-  /** Compare every read with the file, instead of timing. */
-  readonly check: boolean;
-}
-
-/** Where the next read is, in bytes: the same numbers for every case. */
-const positions = ({ bytes, sequential }: Load, size: number): (() => number) => {
-  const blocks = Math.floor(size / bytes);
-  const state = { x: 12345, at: 0 };
-  if (sequential) {
-    return () => {
-      const at = state.at;
-      state.at = at + 1 === blocks ? 0 : at + 1;
-      return at * bytes;
-    };
-  }
-  return () => {
-    state.x = (Math.imul(state.x, 1664525) + 1013904223) | 0;
-    return ((state.x >>> 0) % blocks) * bytes;
-  };
-};
-
-/**
- * Seconds of processor that all threads of this process have had. On one core, which is never idle here, that is the time that the reads
- * took, without what other programs on the machine took of it.
- */
-const spent = (): number => {
-  const { user, system } = process.cpuUsage();
-  return (user + system) / 1e6;
-};
-
-/** Counts what is done; says when it is time to stop. The first reads are for the compiler and are not counted. */
-class Meter {
-  #done = 0;
-  #start = 0;
-  #end: number;
-  #warm = false;
-  rate = 0;
-
-  constructor(private readonly ms: number) {
-    this.#end = performance.now() + 300;
-  }
-
-  /** Whether to go on. */
-  count(): boolean {
-    this.#done = (this.#done + 1) | 0;
-    return (this.#done & 63) !== 0 || this.#look();
-  }
-
-  #look(): boolean {
-    const now = performance.now();
-    if (now < this.#end) return true;
-    if (this.#warm) {
-      this.rate = this.#done / (spent() - this.#start);
-      return false;
-    }
-    this.#warm = true;
-    this.#done = 0;
-    this.#start = spent();
-    this.#end = now + this.ms;
-    return true;
-  }
-}
-
-const withFile = async <T>(file: string, work: (fd: number, size: number) => T | Promise<T>): Promise<T> => {
-  const fd = openSync(file, 'r');
-  try {
-    return await work(fd, fstatSync(fd).size);
-  } finally {
-    closeSync(fd);
-  }
-};
-
-/** fs.readSync straight into shared memory, as the backend's is. */
-const readSyncLoop = (load: Load): Promise<number> =>
-  withFile(load.file, (fd, size) => {
-    const next = positions(load, size);
-    const { bytes, depth } = load;
-    const buffer = new Uint8Array(new SharedArrayBuffer(bytes * depth));
-    const meter = new Meter(load.ms);
-    for (let i = 0; ; i = i + 1 === depth ? 0 : i + 1) {
-      readSync(fd, buffer, i * bytes, bytes, next());
-      if (!meter.count()) return meter.rate;
-    }
-  });
-
-/** fs.read with `depth` callbacks under way. */
-const readLoop = (load: Load): Promise<number> =>
-  withFile(
-    load.file,
-    (fd, size) =>
-      new Promise<number>((resolve, reject) => {
-        const next = positions(load, size);
-        const { bytes, depth } = load;
-        const buffer = new Uint8Array(new SharedArrayBuffer(bytes * depth));
-        const meter = new Meter(load.ms);
-        const state = { left: depth };
-        const go = (i: number): void =>
-          read(fd, buffer, i * bytes, bytes, next(), (error) => {
-            if (error !== null) reject(error);
-            else if (meter.rate === 0 && meter.count()) go(i);
-            else if (--state.left === 0) resolve(meter.rate);
-          });
-        for (let i = 0; i < depth; i++) go(i);
-      }),
-  );
-
-/** Compares what was read with the file. @throws Error where they differ */
-const comparer = (file: string): ((found: Uint8Array, at: number) => void) => {
-  const fd = openSync(file, 'r');
-  const expected = new Uint8Array(1 << 20);
-  return (found, at) => {
-    readSync(fd, expected, 0, found.length, at);
-    if (Buffer.compare(found, expected.subarray(0, found.length)) !== 0) {
-      throw new Error(`${found.length} bytes at ${at} are not those of the file`);
-    }
-  };
-};
-
-/** How many reads a checking run makes. */
-const CHECKED = 20_000;
-
-/** The callback tier: `depth` reads under way, each of one or more requests. */
-const requestsLoop = (disk: BlockDevice, load: Load): Promise<number> =>
-  new Promise((resolve, reject) => {
-    const { requests } = disk;
-    const { bytes, depth } = load;
-    const next = positions(load, disk.sectors * 512);
-    const meter = new Meter(load.ms);
-    const compare = load.check ? comparer(load.file) : undefined;
-    /** By read: where it is, the bytes that were not sent, the requests that were not answered. */
-    const at = new Float64Array(depth);
-    const unsent = new Int32Array(depth);
-    const unanswered = new Int32Array(depth);
-    /** By request: the read that it is of, and where it is. */
-    const reads = new Int32Array(requests.entries);
-    const places = new Float64Array(requests.entries);
-    /** Reads that have something to send, in turn. */
-    const waiting: number[] = [];
-    const state = { running: depth, checked: 0, pumping: false };
-    const begin = (i: number): void => {
-      at[i] = next();
-      unsent[i] = bytes;
-      waiting.push(i);
-    };
-    const pump = (): void => {
-      while (waiting.length > 0) {
-        const i = waiting[0] as number;
-        while ((unsent[i] as number) > 0) {
-          const left = unsent[i] as number;
-          const part = left > REQUEST_BYTES ? REQUEST_BYTES : left;
-          const place = (at[i] as number) + bytes - left;
-          const id = requests.read(asSector(place / 512), part, done);
-          if (id < 0) return;
-          reads[id] = i;
-          places[id] = place;
-          unsent[i] = left - part;
-          unanswered[i] = (unanswered[i] as number) + 1;
-        }
-        waiting.shift();
-      }
-    };
-    const done = (id: number, pages: RequestPages, error: Error | undefined): void => {
-      if (error !== undefined) {
-        reject(error);
-        return;
-      }
-      const i = reads[id] as number;
-      if (compare !== undefined) {
-        try {
-          for (let p = 0; p < pages.length; p++) compare(pages.at(p), (places[id] as number) + p * 4096);
-        } catch (wrong) {
-          reject(wrong);
-        }
-      }
-      unanswered[i] = (unanswered[i] as number) - 1;
-      if (unanswered[i] === 0 && unsent[i] === 0) {
-        const more = compare === undefined ? meter.rate === 0 && meter.count() : ++state.checked < CHECKED;
-        if (more) begin(i);
-        else if (--state.running === 0) resolve(compare === undefined ? meter.rate : state.checked);
-      }
-      pump();
-    };
-    for (let i = 0; i < depth; i++) begin(i);
-    pump();
-    requests.push();
-  });
-
-/** The promise tier: `depth` calls of `read` under way. */
-const deviceLoop = async (disk: BlockDevice, load: Load): Promise<number> => {
-  const { bytes, depth, check } = load;
-  const next = positions(load, disk.sectors * 512);
-  const meter = new Meter(load.ms);
-  const compare = check ? comparer(load.file) : undefined;
-  const state = { checked: 0 };
-  const one = async (): Promise<void> => {
-    const into = new Uint8Array(bytes);
-    for (;;) {
-      const at = next();
-      await disk.read(asSector(at / 512), into);
-      compare?.(into, at);
-      const more = check ? ++state.checked < CHECKED : meter.rate === 0 && meter.count();
-      if (!more) return;
-    }
-  };
-  await Promise.all(Array.from({ length: depth }, one));
-  return check ? state.checked : meter.rate;
-};
+import { ThreadsMachine } from '../../platform/threads/index.js';
+import type { GuestSetup } from './blk-guest.module.js';
+import { diskLoops, type Load, readLoop, readSyncLoop } from './blk-loops.js';
 
 const RAW_DISKS = new URL('../../drivers/blk/module.js', import.meta.url);
 const NO_DISK = new URL('./blk-null.module.js', import.meta.url);
+const GUEST = new URL('./blk-guest.module.js', import.meta.url);
 
 /** What a case's machine is like. */
 interface Setup {
-  readonly module?: URL;
-  readonly io?: 'sync' | 'async';
+  readonly platform: 'local' | 'threads';
+  /** Whether the frontend has a thread of its own too; else it is in the main thread. */
+  readonly ownThread?: boolean;
+  readonly tier?: keyof typeof diskLoops;
+  readonly disk?: 'sync' | 'async' | 'none';
   readonly persistent?: boolean;
 }
 
-/** A disk of the file on a machine of ours, for `work`; with all of it taken down again afterwards. */
-const withDisk = async (
-  machine: Machine,
-  file: string,
-  { module = RAW_DISKS, io = 'sync', persistent = true }: Setup,
-  work: (disk: BlockDevice) => Promise<number>,
+const machineOf = (platform: Setup['platform']): Promise<Machine> =>
+  platform === 'local' ? LocalMachine.create({ seed: 1 }) : ThreadsMachine.create();
+
+/** Makes a machine with a disk of the file, reads from that, and takes all of it down again. */
+const run = async (
+  { platform, ownThread = false, tier = 'requests', disk = 'sync', persistent = true }: Setup,
+  load: Load,
 ): Promise<number> => {
+  const machine = await machineOf(platform);
   const backend = await machine.boot({
     name: 'backend',
-    module,
-    cmdline: { io },
+    module: disk === 'none' ? NO_DISK : RAW_DISKS,
+    cmdline: { io: disk === 'async' ? 'async' : 'sync' },
+    // Where the disk is done when its call returns, the driver is callbacks alone.
+    blocking: disk !== 'async',
     offer: { 'feature-persistent': persistent },
   });
-  const guest = await machine.guest('guest');
   const id = vdevOf('xvda');
-  const keys = vbdKeys({ vdev: 'xvda', params: file, mode: 'r' });
-  const device = { device: 'vbd', id, frontend: guest.domid, backend, keys };
-  await machine.toolstack.attach(device);
-  const rate = await work(await connection(guest, BlkFrontend, id));
-  await machine.toolstack.detach(device);
-  await machine[Symbol.asyncDispose]();
-  return rate;
+  const attach = (frontend: Parameters<Machine['shutdownOf']>[0]): Promise<unknown> =>
+    machine.toolstack.attach({
+      device: 'vbd',
+      id,
+      frontend,
+      backend,
+      keys: vbdKeys({ vdev: 'xvda', params: load.file, mode: 'r' }),
+    });
+  try {
+    if (!ownThread) {
+      const guest = await machine.guest('guest');
+      await attach(guest.domid);
+      return await diskLoops[tier](await connection(guest, BlkFrontend, id), load);
+    }
+    const cmdline: GuestSetup = { ...load, tier };
+    const guest = await machine.boot({ name: 'guest', module: GUEST, cmdline, blocking: true });
+    const rate = firstValueFrom(
+      merge(
+        machine.reportsOf$(guest).pipe(map(Number)),
+        from(machine.shutdownOf(guest)).pipe(
+          map(({ error }): never => {
+            throw error ?? new Error('the guest has ended');
+          }),
+        ),
+      ),
+    );
+    const [found] = await Promise.all([rate, attach(guest)]);
+    return found;
+  } finally {
+    await machine[Symbol.asyncDispose]();
+  }
 };
-
-const local = async (
-  load: Load,
-  loop: (disk: BlockDevice, load: Load) => Promise<number>,
-  setup: Setup = {},
-): Promise<number> => withDisk(await LocalMachine.create({ seed: 1 }), load.file, setup, (disk) => loop(disk, load));
 
 const cases: Readonly<Record<string, (load: Load) => Promise<number>>> = {
   readSync: readSyncLoop,
   read: readLoop,
-  local: (load) => local(load, requestsLoop),
-  'local-null': (load) => local(load, requestsLoop, { module: NO_DISK }),
-  'local-device': (load) => local(load, deviceLoop),
-  'local-map': (load) => local(load, requestsLoop, { persistent: false }),
-  'local-async': (load) => local(load, requestsLoop, { io: 'async' }),
+  local: (load) => run({ platform: 'local' }, load),
+  'local-device': (load) => run({ platform: 'local', tier: 'device' }, load),
+  'local-map': (load) => run({ platform: 'local', persistent: false }, load),
+  'local-none': (load) => run({ platform: 'local', disk: 'none' }, load),
+  'local-async': (load) => run({ platform: 'local', disk: 'async' }, load),
+  threads: (load) => run({ platform: 'threads' }, load),
+  'threads-device': (load) => run({ platform: 'threads', tier: 'device' }, load),
+  'threads-none': (load) => run({ platform: 'threads', disk: 'none' }, load),
+  'threads-async': (load) => run({ platform: 'threads', disk: 'async' }, load),
+  workers: (load) => run({ platform: 'threads', ownThread: true }, load),
 };
 
-const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', check = ''] =
+const [, , name = '', file = '', bytes = '4096', pattern = 'random', depth = '32', ms = '500', mode = 'processor'] =
   process.argv;
-const run = cases[name];
-if (run === undefined) throw new RangeError(`no case ${name}`);
-const load: Load = {
+const measure = cases[name];
+if (measure === undefined) throw new RangeError(`no case ${name}`);
+if (mode !== 'check' && mode !== 'processor' && mode !== 'clock') throw new RangeError(`no mode ${mode}`);
+const rate = await measure({
   file,
   bytes: Number(bytes),
   depth: Number(depth),
   sequential: pattern === 'sequential',
   ms: Number(ms),
-  check: check === 'check',
-};
-console.log((await run(load)).toFixed(0));
+  mode,
+});
+console.log(rate.toFixed(0));

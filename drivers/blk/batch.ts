@@ -19,8 +19,8 @@ type StepKind = (typeof stepKind)[keyof typeof stepKind];
  * system calls come one after another. All tables are kept, so nothing is allocated for a request here.
  */
 export class Batch {
-  readonly #disk: Disk;
-  readonly #grants: MappedGrants;
+  declare private readonly disk: Disk;
+  declare private readonly grants: MappedGrants;
   /** By step: what it does, its first request. The entry behind the last is the end of the last. */
   readonly #kinds: StepKind[] = [];
   readonly #starts: number[] = [0];
@@ -50,8 +50,8 @@ export class Batch {
   done = 0;
 
   constructor(disk: Disk, grants: MappedGrants) {
-    this.#disk = disk;
-    this.#grants = grants;
+    this.disk = disk;
+    this.grants = grants;
   }
 
   get steps(): number {
@@ -100,7 +100,7 @@ export class Batch {
   /** Maps a segment of the request that comes next. @throws GrantError */
   map(write: boolean, ref: GrantRef, firstSector: number, lastSector: number): void {
     const i = this.#mapped;
-    this.#pages[i] = this.#grants.map(ref, write);
+    this.#pages[i] = this.grants.map(ref, write);
     this.#offsets[i] = firstSector * SECTOR_SIZE;
     this.#lengths[i] = (lastSector - firstSector + 1) * SECTOR_SIZE;
     this.#mapped = i + 1;
@@ -152,7 +152,7 @@ export class Batch {
   /** Has the disk do a step. @throws what the disk throws */
   carryOut(step: number): DiskResult {
     const kind = this.#kinds[step];
-    if (kind === stepKind.flush) return this.#disk.flush();
+    if (kind === stepKind.flush) return this.disk.flush();
     const first = this.start(step);
     return this.#move(step, first, this.start(step + 1));
   }
@@ -217,7 +217,7 @@ export class Batch {
     }
     this.#gather(views, this.#segments[first] as number, this.#segments[end] as number);
     const at = (this.#sectors[first] as number) * SECTOR_SIZE;
-    return this.#kinds[step] === stepKind.write ? this.#disk.writeFrom(views, at) : this.#disk.readInto(views, at);
+    return this.#kinds[step] === stepKind.write ? this.disk.writeFrom(views, at) : this.disk.readInto(views, at);
   }
 
   /** Lists the bytes of segments as views, of which pages that lie side by side in memory share one. */
@@ -257,7 +257,7 @@ export class Batch {
     for (let i = from; i < to; i++) {
       const page = this.#pages[i];
       this.#pages[i] = undefined;
-      if (page !== undefined) this.#grants.release(page);
+      if (page !== undefined) this.grants.release(page);
     }
   }
 }

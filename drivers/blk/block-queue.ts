@@ -28,29 +28,30 @@ const MAX_REPORTS = 10;
  * flush waits for all before it and holds up all after it; a disk that answers later is at all others at the same time.
  */
 export class BlockQueue {
-  readonly #disk: Disk;
-  readonly #grants: MappedGrants;
-  readonly #log: Log;
-  readonly #source: string;
+  declare private readonly disk: Disk;
+  declare private readonly grants: MappedGrants;
+  declare private readonly log: Log;
+  declare private readonly source: string;
   /** Low bits that sector numbers and lengths must not have. */
-  readonly #misaligned: number;
+  declare private readonly misaligned: number;
   /** The batch that is being put together, those whose steps were not all done, in their order, and those that can be used again. */
-  #batch: Batch;
+  declare private batch: Batch;
   readonly #waiting: Batch[] = [];
   readonly #spare: Batch[] = [];
   /** Steps that the disk is at. */
   readonly #underWay: { readonly batch: Batch; readonly step: number }[] = [];
+  #publishing = false;
   #reports = 0;
   /** What remains to be done when the disk is at nothing any more; undefined as long as the link stands. */
   #ended: (() => void) | undefined;
 
   constructor({ disk, grants, log, source, ...mapping }: BlockQueueOptions) {
-    this.#disk = disk;
-    this.#grants = new MappedGrants(grants, mapping);
-    this.#batch = new Batch(disk, this.#grants);
-    this.#log = log;
-    this.#source = source;
-    this.#misaligned = disk.sectorSize / 512 - 1;
+    this.disk = disk;
+    this.grants = new MappedGrants(grants, mapping);
+    this.batch = new Batch(disk, this.grants);
+    this.log = log;
+    this.source = source;
+    this.misaligned = disk.sectorSize / 512 - 1;
   }
 
   /** Takes all requests there are and answers each, now or when the disk is done with it. */
@@ -72,7 +73,7 @@ export class BlockQueue {
   end(idle: () => void): void {
     this.#ended = idle;
     for (const batch of this.#waiting.splice(0)) batch.abandon();
-    this.#grants[Symbol.dispose]();
+    this.grants[Symbol.dispose]();
     this.#tellIdle();
   }
 
@@ -80,13 +81,13 @@ export class BlockQueue {
   #move(slots: BlkSlots, rw: ReadWrite, operation: number, write: boolean): void {
     const sectors = this.#judge(rw, write);
     if (sectors === 0 || !this.#join(slots, rw, write)) answer(slots, undefined, operation, blkifRsp.error);
-    else this.#batch.add(slots.keep(), operation, write, rw.sector_number, sectors);
+    else this.batch.add(slots.keep(), operation, write, rw.sector_number, sectors);
   }
 
   /** Maps a request's pages beside those of the batch, which is carried out before if they cannot be mapped with them. */
   #join(slots: BlkSlots, rw: ReadWrite, write: boolean): boolean {
     if (this.#map(rw, write)) return true;
-    if (this.#batch.requests === 0) return false;
+    if (this.batch.requests === 0) return false;
     // A page can be mapped 255 times at once, and a guest may write one and the same page all over its disk.
     this.#carryOut(slots);
     return this.#map(rw, write);
@@ -96,7 +97,7 @@ export class BlockQueue {
   #flush(slots: BlkSlots, rw: ReadWrite): void {
     const { flush } = blkifOp;
     if (rw.nr_segments === 0) {
-      this.#batch.addFlush(slots.keep(), flush);
+      this.batch.addFlush(slots.keep(), flush);
       return;
     }
     const sectors = this.#judge(rw, true);
@@ -104,13 +105,13 @@ export class BlockQueue {
       answer(slots, undefined, flush, blkifRsp.error);
       return;
     }
-    this.#batch.addCarrying(slots.keep(), flush, rw.sector_number, sectors);
+    this.batch.addCarrying(slots.keep(), flush, rw.sector_number, sectors);
   }
 
   /** How many sectors a request moves; 0 when it must not (blkback.c `dispatch_rw_block_io`, `xen_vbd_translate`). */
   #judge(rw: ReadWrite, write: boolean): number {
     const segments = rw.nr_segments;
-    if (segments > BLKIF_MAX_SEGMENTS_PER_REQUEST || (write && this.#disk.readOnly)) return 0;
+    if (segments > BLKIF_MAX_SEGMENTS_PER_REQUEST || (write && this.disk.readOnly)) return 0;
     const { seg, sector_number: sector } = rw;
     let sectors = 0;
     // A number of 2^53 or more is Infinity here: its low bits are 0, and it is beyond every disk.
@@ -122,14 +123,14 @@ export class BlockQueue {
       bits |= count;
       sectors += count;
     }
-    if ((bits & this.#misaligned) !== 0) return 0;
-    return sector + sectors <= this.#disk.sectors ? sectors : 0;
+    if ((bits & this.misaligned) !== 0) return 0;
+    return sector + sectors <= this.disk.sectors ? sectors : 0;
   }
 
   /** Maps the segments of a request, all or none (XSA-365). */
   #map(rw: ReadWrite, write: boolean): boolean {
     const { seg, nr_segments: segments } = rw;
-    const batch = this.#batch;
+    const batch = this.batch;
     try {
       for (let i = 0; i < segments; i++) {
         const segment = seg.at(i);
@@ -145,7 +146,7 @@ export class BlockQueue {
 
   /** Carries the batch out, as far as nothing of what the disk is at holds it up. */
   #carryOut(slots: BlkSlots): void {
-    const batch = this.#batch;
+    const batch = this.batch;
     if (batch.steps === 0) return;
     const before = this.#waiting[this.#waiting.length - 1];
     if (before === undefined || before.begun === before.steps) this.#advance(slots, batch);
@@ -154,7 +155,7 @@ export class BlockQueue {
       return;
     }
     this.#waiting.push(batch);
-    this.#batch = this.#spare.pop() ?? new Batch(this.#disk, this.#grants);
+    this.batch = this.#spare.pop() ?? new Batch(this.disk, this.grants);
   }
 
   /** Begins the steps of a batch, up to one that has to wait; those that are done at once are answered together. */
@@ -254,7 +255,17 @@ export class BlockQueue {
       if (next.done === next.steps) this.#retire(i);
       else i++;
     }
-    slots.push();
+    this.#publish(slots);
+  }
+
+  /** Publishes, all together, the answers that come at the same time. */
+  #publish(slots: BlkSlots): void {
+    if (this.#publishing) return;
+    this.#publishing = true;
+    queueMicrotask(() => {
+      this.#publishing = false;
+      if (this.#ended === undefined) slots.push();
+    });
   }
 
   #retire(index: number): void {
@@ -282,7 +293,7 @@ export class BlockQueue {
     this.#reports++;
     const why = error instanceof Error ? error.message : String(error);
     const more = this.#reports === MAX_REPORTS ? '; further failures are not reported' : '';
-    this.#log.write({ level: 'error', source: this.#source, text: `${what} failed: ${why}${more}` });
+    this.log.write({ level: 'error', source: this.source, text: `${what} failed: ${why}${more}` });
   }
 }
 

@@ -1,7 +1,6 @@
 import type { Sector } from '../../core/index.js';
 
 /** What comes of an operation: undefined when it is done, or a promise that resolves when it is, and rejects when it failed. */
-// biome-ignore lint/suspicious/noConfusingVoidType: a disk's method that returns nothing is to be one that is done
 export type DiskResult = void | PromiseLike<void>;
 
 /**

@@ -52,9 +52,9 @@ export class Mapping {
  * page goes on meaning the first one, which stays its own until this end lets go (Xen counts the mapping). It harms nobody else.
  */
 export class MappedGrants implements Disposable {
-  readonly #grants: BackGrants;
-  readonly #persistent: boolean;
-  readonly #limit: number;
+  declare private readonly grants: BackGrants;
+  declare private readonly persistent: boolean;
+  declare private readonly limit: number;
   /** What is kept, by reference; `#near` finds almost all of it sooner. */
   readonly #kept = new Map<GrantRef, Mapping>();
   readonly #near = new Array<Mapping | undefined>(NEAR).fill(undefined);
@@ -65,9 +65,9 @@ export class MappedGrants implements Disposable {
   #ended = false;
 
   constructor(grants: BackGrants, { persistent, limit = MAX_PERSISTENT_GRANTS }: MappedGrantsOptions) {
-    this.#grants = grants;
-    this.#persistent = persistent;
-    this.#limit = limit;
+    this.grants = grants;
+    this.persistent = persistent;
+    this.limit = limit;
   }
 
   /** Pages that stay mapped. */
@@ -81,7 +81,7 @@ export class MappedGrants implements Disposable {
    * @throws GrantError
    */
   map(ref: GrantRef, readonly: boolean): Mapping {
-    if (this.#persistent !== true) return this.#map(ref, readonly, false);
+    if (this.persistent !== true) return this.#map(ref, readonly, false);
     const near = this.#near[ref & (NEAR - 1)];
     const kept = near !== undefined && near.ref === ref ? near : this.#kept.get(ref);
     if (kept === undefined) return this.#keep(ref);
@@ -105,7 +105,7 @@ export class MappedGrants implements Disposable {
   }
 
   #keep(ref: GrantRef): Mapping {
-    if (this.#kept.size >= this.#limit && !this.#makeRoom()) return this.#map(ref, false, false);
+    if (this.#kept.size >= this.limit && !this.#makeRoom()) return this.#map(ref, false, false);
     const mapping = this.#map(ref, false, true);
     this.#kept.set(ref, mapping);
     this.#near[ref & (NEAR - 1)] = mapping;
@@ -127,7 +127,7 @@ export class MappedGrants implements Disposable {
   }
 
   #map(ref: GrantRef, readonly: boolean, kept: boolean): Mapping {
-    const page = this.#grants.map(ref, readonly ? READONLY : WRITABLE);
+    const page = this.grants.map(ref, readonly ? READONLY : WRITABLE);
     const { bytes } = page;
     const mapping = this.#spare.pop() ?? new Mapping(ref, page, bytes, kept);
     mapping.ref = ref;

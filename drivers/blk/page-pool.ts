@@ -15,10 +15,10 @@ export interface PagePoolOptions {
 export class PoolPage {
   readonly bytes: Uint8Array;
   readonly ref: GrantRef;
-  readonly #shared: SharedPage;
+  declare private readonly shared: SharedPage;
 
   constructor(shared: SharedPage, index: number) {
-    this.#shared = shared;
+    this.shared = shared;
     const { bytes } = shared;
     this.bytes = bytes.length === PAGE_SIZE ? bytes : bytes.subarray(index * PAGE_SIZE, index * PAGE_SIZE + PAGE_SIZE);
     this.ref = shared.refs[index] as GrantRef;
@@ -26,7 +26,7 @@ export class PoolPage {
 
   /** Whether the backend has the page mapped, or, where several were shared at once, one of those. */
   get inUse(): boolean {
-    return this.#shared.inUse;
+    return this.shared.inUse;
   }
 }
 
@@ -40,42 +40,42 @@ export class PoolPage {
  * user space on real Xen, is as safe with them as any; what it cannot do is notice a backend that keeps the others.
  */
 export class PagePool implements Disposable {
-  readonly #grants: FrontGrants;
-  readonly #options: PagePoolOptions;
-  readonly #persistent: boolean;
-  readonly #limit: number;
+  declare private readonly grants: FrontGrants;
+  declare private readonly options: PagePoolOptions;
+  declare private readonly persistent: boolean;
+  declare private readonly limit: number;
   /** What was shared, and how many pages that is. */
   readonly #all: SharedPage[] = [];
   #pages = 0;
   /** A ring of the free pages, first in, first out, so that neighbours stay neighbours. */
-  readonly #free: (PoolPage | undefined)[];
+  declare private readonly free: (PoolPage | undefined)[];
   #head = 0;
   #count = 0;
   readonly #parked: PoolPage[] = [];
 
   /** @param limit pages that there will be at most, parked ones included */
   constructor(grants: FrontGrants, limit: number, options: PagePoolOptions) {
-    this.#grants = grants;
-    this.#limit = limit;
-    this.#options = options;
-    this.#persistent = options.persistent;
-    this.#free = new Array<PoolPage | undefined>(limit).fill(undefined);
+    this.grants = grants;
+    this.limit = limit;
+    this.options = options;
+    this.persistent = options.persistent;
+    this.free = new Array<PoolPage | undefined>(limit).fill(undefined);
   }
 
   /** A page that nobody uses. @throws XenError ENOMEM, ENOSPC when there is none to share; EBUSY when the backend has them all */
   take(): PoolPage {
     const head = this.#head;
-    const page = this.#free[head];
+    const page = this.free[head];
     if (page === undefined) return this.#more();
-    this.#free[head] = undefined;
-    this.#head = head + 1 === this.#limit ? 0 : head + 1;
+    this.free[head] = undefined;
+    this.#head = head + 1 === this.limit ? 0 : head + 1;
     this.#count--;
     return page;
   }
 
   /** Whether the backend has a page that was taken mapped where it should not have. */
   isKept(page: PoolPage): boolean {
-    return this.#persistent !== true && page.inUse;
+    return this.persistent !== true && page.inUse;
   }
 
   /** Takes a page back; it is parked if the backend still has it mapped. */
@@ -86,20 +86,20 @@ export class PagePool implements Disposable {
 
   [Symbol.dispose](): void {
     this.#count = 0;
-    this.#free.fill(undefined);
+    this.free.fill(undefined);
     this.#parked.length = 0;
     for (const shared of this.#all.splice(0)) shared[Symbol.dispose]();
   }
 
   #put(page: PoolPage): void {
     const tail = this.#head + this.#count;
-    this.#free[tail < this.#limit ? tail : tail - this.#limit] = page;
+    this.free[tail < this.limit ? tail : tail - this.limit] = page;
     this.#count++;
   }
 
   #more(): PoolPage {
-    const left = this.#limit - this.#pages;
-    if (left > 0) return this.#share(this.#persistent ? Math.min(BLOCK, left) : 1);
+    const left = this.limit - this.#pages;
+    if (left > 0) return this.#share(this.persistent ? Math.min(BLOCK, left) : 1);
     const released = this.#parked.findIndex((page) => !page.inUse);
     const [page] = released < 0 ? [] : this.#parked.splice(released, 1);
     if (page !== undefined) return page;
@@ -117,13 +117,13 @@ export class PagePool implements Disposable {
   }
 
   #shareSome(count: number): SharedPage {
-    const options = { readonly: this.#options.readonly };
+    const options = { readonly: this.options.readonly };
     try {
-      return this.#grants.share(count, options);
+      return this.grants.share(count, options);
     } catch (error) {
       // Where there is no room for many there may be for one.
       if (count === 1 || !(error instanceof XenError)) throw error;
-      return this.#grants.share(1, options);
+      return this.grants.share(1, options);
     }
   }
 }

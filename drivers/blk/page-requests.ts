@@ -13,22 +13,22 @@ import { blkifOp } from './wire.js';
  * A callback may send further requests. What it throws is logged, and disturbs no other.
  */
 export class PageRequests {
-  readonly #link: FrontLink<typeof blk>;
-  readonly #requests: RingRequests;
+  declare private readonly link: FrontLink<typeof blk>;
+  declare private readonly requests: RingRequests;
 
   constructor(link: FrontLink<typeof blk>, requests: RingRequests) {
-    this.#link = link;
-    this.#requests = requests;
+    this.link = link;
+    this.requests = requests;
   }
 
   /** Requests that can be outstanding at once, and the bound of their ids. */
   get entries(): number {
-    return this.#requests.entries;
+    return this.requests.entries;
   }
 
   /** Requests that the ring has room for now. */
   get free(): number {
-    return this.#link.ring.free;
+    return this.link.ring.free;
   }
 
   /**
@@ -39,7 +39,7 @@ export class PageRequests {
    */
   read(sector: Sector, bytes: number, done: RequestDone): number {
     this.#check('read', sector, bytes);
-    return this.#requests.submit(blkifOp.read, sector, bytes, undefined, done);
+    return this.requests.submit(blkifOp.read, sector, bytes, undefined, done);
   }
 
   /**
@@ -47,25 +47,25 @@ export class PageRequests {
    * @throws as {@link read}, and XenError EROFS; what `fill` throws
    */
   write(sector: Sector, bytes: number, fill: FillPages, done: RequestDone): number {
-    checkWritable(this.#link, sector);
+    checkWritable(this.link, sector);
     this.#check('write', sector, bytes);
-    return this.#requests.submit(blkifOp.write, sector, bytes, fill, done);
+    return this.requests.submit(blkifOp.write, sector, bytes, fill, done);
   }
 
   /** Publishes what was sent, all together. */
   push(): void {
-    this.#requests.push();
+    this.requests.push();
   }
 
   /** Calls `room` once, as soon as the ring has room and all that asked earlier had their turn; never after the link's end. */
   space(room: () => void): void {
-    this.#requests.space(room);
+    this.requests.space(room);
   }
 
   #check(what: string, sector: Sector, bytes: number): void {
-    checkRange(this.#link, what, sector, bytes);
+    checkRange(this.link, what, sector, bytes);
     if (!(bytes > 0 && bytes <= REQUEST_BYTES)) {
-      const { path } = this.#link.device;
+      const { path } = this.link.device;
       throw new RangeError(`${path}: ${what} of ${bytes} bytes: a request moves one sector to ${REQUEST_BYTES} bytes`);
     }
   }

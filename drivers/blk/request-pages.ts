@@ -5,14 +5,14 @@ import type { PoolPage } from './page-pool.js';
  * hands them over. The same object is handed to all.
  */
 export class RequestPages {
-  readonly #pages: readonly (PoolPage | undefined)[];
+  declare private readonly pages: readonly (PoolPage | undefined)[];
   #first = 0;
   #count = 0;
   #bytes = 0;
 
   /** @param pages those of all requests */
   constructor(pages: readonly (PoolPage | undefined)[]) {
-    this.#pages = pages;
+    this.pages = pages;
   }
 
   /** How many there are. */
@@ -27,7 +27,7 @@ export class RequestPages {
 
   /** All bytes of the `i`th page. @throws RangeError when there is none */
   at(i: number): Uint8Array {
-    const page = i >>> 0 < this.#count ? this.#pages[this.#first + i] : undefined;
+    const page = i >>> 0 < this.#count ? this.pages[this.#first + i] : undefined;
     if (page === undefined) throw new RangeError(`this request has ${this.#count} pages, and no page ${i}`);
     return page.bytes;
   }

@@ -28,23 +28,23 @@ const nobody: RequestDone = () => {};
  * allocated for a request. What is asked for is believed to be right.
  */
 export class RingRequests implements Disposable {
-  readonly #ring: FrontLink<typeof blk>['ring'];
-  readonly #name: string;
-  readonly #handle: number;
+  declare private readonly ring: FrontLink<typeof blk>['ring'];
+  declare private readonly name: string;
+  declare private readonly handle: number;
   /** Pages that the backend fills, and pages that it may only read; with persistent grants they are the same (blkif.h, note 8). */
-  readonly #fillable: PagePool;
-  readonly #readable: PagePool;
+  declare private readonly fillable: PagePool;
+  declare private readonly readable: PagePool;
   /** By request id: what it asks for, its pages, and who hears of it. */
-  readonly #operations: Int32Array;
-  readonly #sectors: Float64Array;
-  readonly #lengths: Int32Array;
-  readonly #pages: (PoolPage | undefined)[];
-  readonly #dones: RequestDone[];
+  declare private readonly operations: Int32Array;
+  declare private readonly sectors: Float64Array;
+  declare private readonly lengths: Int32Array;
+  declare private readonly pages: (PoolPage | undefined)[];
+  declare private readonly dones: RequestDone[];
   /** The pages of the request that was answered last: its id, and so its place in the tables, may be another's already. */
   readonly #taken: (PoolPage | undefined)[] = new Array<PoolPage | undefined>(MAX).fill(undefined);
   /** The pages of one request, as its owner sees them while it fills them, and when they are answered. */
-  readonly #unsent: RequestPages;
-  readonly #answeredPages: RequestPages;
+  declare private readonly unsent: RequestPages;
+  declare private readonly answeredPages: RequestPages;
   #filling = false;
   #flushRefused = false;
   #ended = false;
@@ -52,33 +52,34 @@ export class RingRequests implements Disposable {
   #operation = 0;
   #sector = 0 as Sector;
   #length = 0;
-  #fillPages: FillPages | undefined;
+  declare private fillPages: FillPages | undefined;
   #id = 0;
 
   constructor({ ring, grants, device, toolstack, own, peer }: FrontLink<typeof blk>) {
-    this.#ring = ring;
-    this.#name = device.path;
-    this.#handle = toolstack['virtual-device'] & 0xffff;
+    this.ring = ring;
+    this.name = device.path;
+    this.handle = toolstack['virtual-device'] & 0xffff;
     const pages = ring.entries * MAX;
     if (own['feature-persistent'] && peer['feature-persistent']) {
-      this.#fillable = this.#readable = new PagePool(grants, pages, { readonly: false, persistent: true });
+      this.fillable = this.readable = new PagePool(grants, pages, { readonly: false, persistent: true });
     } else {
       // Twice what can be outstanding: a backend that keeps a ring's worth of pages for itself gets no more of them.
-      this.#fillable = new PagePool(grants, 2 * pages, { readonly: false, persistent: false });
-      this.#readable = new PagePool(grants, 2 * pages, { readonly: true, persistent: false });
+      this.fillable = new PagePool(grants, 2 * pages, { readonly: false, persistent: false });
+      this.readable = new PagePool(grants, 2 * pages, { readonly: true, persistent: false });
     }
-    this.#operations = new Int32Array(ring.entries);
-    this.#sectors = new Float64Array(ring.entries);
-    this.#lengths = new Int32Array(ring.entries);
-    this.#pages = new Array<PoolPage | undefined>(pages).fill(undefined);
-    this.#dones = new Array<RequestDone>(ring.entries).fill(nobody);
-    this.#unsent = new RequestPages(this.#pages);
-    this.#answeredPages = new RequestPages(this.#taken);
+    this.operations = new Int32Array(ring.entries);
+    this.sectors = new Float64Array(ring.entries);
+    this.lengths = new Int32Array(ring.entries);
+    this.pages = new Array<PoolPage | undefined>(pages).fill(undefined);
+    this.dones = new Array<RequestDone>(ring.entries).fill(nobody);
+    this.fillPages = undefined;
+    this.unsent = new RequestPages(this.pages);
+    this.answeredPages = new RequestPages(this.#taken);
   }
 
   /** Slots of the ring: ids are below it. */
   get entries(): number {
-    return this.#ring.entries;
+    return this.ring.entries;
   }
 
   /** Whether the backend has said at run time that it cannot flush. */
@@ -96,28 +97,28 @@ export class RingRequests implements Disposable {
     this.#operation = operation;
     this.#sector = sector;
     this.#length = length;
-    this.#fillPages = fill;
-    if (!this.#ring.submit(this.#write, this.#answered, this.#lost)) return -1;
+    this.fillPages = fill;
+    if (!this.ring.submit(this.#write, this.#answered, this.#lost)) return -1;
     const id = this.#id;
-    this.#dones[id] = done;
+    this.dones[id] = done;
     return id;
   }
 
   /** Publishes what was submitted, and notifies the backend if it asked for that; nothing after the link's end. */
   push(): void {
-    if (this.#ended !== true) this.#ring.push();
+    if (this.#ended !== true) this.ring.push();
   }
 
   /** Calls `room` once when there is a free slot, as {@link RequestRing.space}. */
   space(room: () => void): void {
-    this.#ring.space(room);
+    this.ring.space(room);
   }
 
   /** The link is ending. The pages stay granted until the backend has let go of them. */
   [Symbol.dispose](): void {
     this.#ended = true;
-    this.#fillable[Symbol.dispose]();
-    this.#readable[Symbol.dispose]();
+    this.fillable[Symbol.dispose]();
+    this.readable[Symbol.dispose]();
   }
 
   /** Writes the request into its slot. */
@@ -129,28 +130,28 @@ export class RingRequests implements Disposable {
     this.#takePages(first, segments, operation);
     if (operation === blkifOp.write) this.#fillIn(first, segments);
     const { rw } = slot;
-    rw.set({ operation, nr_segments: segments, handle: this.#handle, sector_number: this.#sector });
+    rw.set({ operation, nr_segments: segments, handle: this.handle, sector_number: this.#sector });
     const { seg } = rw;
     for (let i = 0; i < segments; i++) {
-      const page = this.#pages[first + i] as PoolPage;
+      const page = this.pages[first + i] as PoolPage;
       const left = length - i * PAGE_SIZE;
       const last = left >= PAGE_SIZE ? PAGE_SIZE / SECTOR_SIZE - 1 : left / SECTOR_SIZE - 1;
       seg.at(i).set({ gref: page.ref, first_sect: 0, last_sect: last });
     }
-    this.#operations[id] = operation;
-    this.#sectors[id] = this.#sector;
-    this.#lengths[id] = length;
+    this.operations[id] = operation;
+    this.sectors[id] = this.#sector;
+    this.lengths[id] = length;
     this.#id = id;
   };
 
   #fillIn(first: number, segments: number): void {
-    const own = this.#unsent;
+    const own = this.unsent;
     own.show(first, segments, this.#length);
     this.#filling = true;
     try {
-      this.#fillPages?.(own);
+      this.fillPages?.(own);
     } catch (error) {
-      this.#giveBack(this.#pages, first, segments, this.#readable);
+      this.#giveBack(this.pages, first, segments, this.readable);
       throw error;
     } finally {
       this.#filling = false;
@@ -163,38 +164,38 @@ export class RingRequests implements Disposable {
   readonly #answered = (rsp: View<typeof blkifResponse, 'id'>, id: number): void => {
     const { operation, status } = rsp;
     let error: Error | undefined;
-    if (operation !== this.#operations[id] || status !== blkifRsp.okay) error = this.#judge(id, operation, status);
+    if (operation !== this.operations[id] || status !== blkifRsp.okay) error = this.#judge(id, operation, status);
     this.#tell(id, error);
     if (error instanceof PeerFault) throw error;
   };
 
   readonly #lost = (error: Error, id: number): void => {
-    const done = this.#dones[id] as RequestDone;
-    this.#dones[id] = nobody;
+    const done = this.dones[id] as RequestDone;
+    this.dones[id] = nobody;
     // The pages are the link's now, which ends them.
-    this.#answeredPages.show(0, 0, 0);
-    done(id, this.#answeredPages, error);
+    this.answeredPages.show(0, 0, 0);
+    done(id, this.answeredPages, error);
   };
 
   /** Tells a request's owner, and then takes its pages back. */
   #tell(id: number, refused: Error | undefined): void {
-    const length = this.#lengths[id] as number;
+    const length = this.lengths[id] as number;
     const first = id * MAX;
     const segments = (length + PAGE_SIZE - 1) >>> 12;
-    const pool = this.#poolOf(this.#operations[id] as number);
+    const pool = this.#poolOf(this.operations[id] as number);
     const taken = this.#taken;
     let error = refused;
     for (let i = 0; i < segments; i++) {
-      const page = this.#pages[first + i] as PoolPage;
+      const page = this.pages[first + i] as PoolPage;
       taken[i] = page;
-      this.#pages[first + i] = undefined;
+      this.pages[first + i] = undefined;
       if (error === undefined && pool.isKept(page)) {
-        error = new XenError('EIO', `${this.#name}: the backend keeps pages mapped after its ${this.#describe(id)}`);
+        error = new XenError('EIO', `${this.name}: the backend keeps pages mapped after its ${this.#describe(id)}`);
       }
     }
-    const done = this.#dones[id] as RequestDone;
-    this.#dones[id] = nobody;
-    const own = this.#answeredPages;
+    const done = this.dones[id] as RequestDone;
+    this.dones[id] = nobody;
+    const own = this.answeredPages;
     own.show(0, segments, length);
     try {
       done(id, own, error);
@@ -205,7 +206,7 @@ export class RingRequests implements Disposable {
 
   /** What a response that does not simply say okay comes to. */
   #judge(id: number, operation: number, status: number): Error | undefined {
-    const asked = this.#operations[id];
+    const asked = this.operations[id];
     if (operation !== asked) return this.#fault(id, 'operation', operation);
     if (status !== blkifRsp.error && status !== blkifRsp.notSupported) return this.#fault(id, 'status', status);
     if (asked === blkifOp.flush && status === blkifRsp.notSupported) {
@@ -213,19 +214,19 @@ export class RingRequests implements Disposable {
       this.#flushRefused = true;
       return undefined;
     }
-    return new XenError('EIO', `${this.#name}: ${this.#describe(id)}`);
+    return new XenError('EIO', `${this.name}: ${this.#describe(id)}`);
   }
 
   #fault(id: number, what: string, found: number): PeerFault {
-    return new PeerFault(`${this.#name}: the ${what} of the response to a ${this.#describe(id)}`, found);
+    return new PeerFault(`${this.name}: the ${what} of the response to a ${this.#describe(id)}`, found);
   }
 
   /** What a request asked for: `read of sectors 8 to 15`. */
   #describe(id: number): string {
-    const operation = this.#operations[id];
+    const operation = this.operations[id];
     if (operation === blkifOp.flush) return 'flush';
-    const first = this.#sectors[id] as number;
-    const last = first + (this.#lengths[id] as number) / SECTOR_SIZE - 1;
+    const first = this.sectors[id] as number;
+    const last = first + (this.lengths[id] as number) / SECTOR_SIZE - 1;
     return `${operation === blkifOp.write ? 'write' : 'read'} of sectors ${first} to ${last}`;
   }
 
@@ -234,9 +235,9 @@ export class RingRequests implements Disposable {
     const pool = this.#poolOf(operation);
     let taken = 0;
     try {
-      for (; taken < count; taken++) this.#pages[first + taken] = pool.take();
+      for (; taken < count; taken++) this.pages[first + taken] = pool.take();
     } catch (error) {
-      this.#giveBack(this.#pages, first, taken, pool);
+      this.#giveBack(this.pages, first, taken, pool);
       throw error;
     }
   }
@@ -250,6 +251,6 @@ export class RingRequests implements Disposable {
   }
 
   #poolOf(operation: number): PagePool {
-    return operation === blkifOp.write ? this.#readable : this.#fillable;
+    return operation === blkifOp.write ? this.readable : this.fillable;
   }
 }

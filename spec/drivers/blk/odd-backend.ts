@@ -61,6 +61,7 @@ export class OddBackend {
       publish: (values: Partial<Said>) => this.#connected.publish(values),
       map: (gref: GrantRef, readonly: boolean) => this.#map(gref, readonly),
       bytes: (page: number) => this.#page(page).bytes.slice(),
+      place: (page: number) => this.#page(page).bytes.byteOffset,
       fill: (page: number, value: number) => void this.#page(page).bytes.fill(value),
       unmap: (page: number) => this.#page(page)[Symbol.dispose](),
     });

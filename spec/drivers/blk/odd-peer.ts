@@ -18,6 +18,11 @@ export class OddPage implements AsyncDisposable {
     return (await this.#orders.give('bytes', this.#number)) as Uint8Array;
   }
 
+  /** Where it lies in the memory of the machine, in bytes. */
+  async place(): Promise<number> {
+    return (await this.#orders.give('place', this.#number)) as number;
+  }
+
   async fill(value: number): Promise<void> {
     await this.#orders.give('fill', this.#number, value);
   }
