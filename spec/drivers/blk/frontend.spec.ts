@@ -6,7 +6,7 @@ import { onOddBackends, outcome } from './odd-rig.js';
 
 const { okay } = blkifRsp;
 
-onOddBackends('the frontend of class vbd', ({ rig, open, idle, begin }) => {
+onOddBackends('the frontend of class vbd', ({ open, idle, begin }) => {
   it('knows of another size as soon as the backend announces it (blkif.h)', async () => {
     const { disk, peer } = await open();
     const sizes: number[] = [];
@@ -28,11 +28,9 @@ onOddBackends('the frontend of class vbd', ({ rig, open, idle, begin }) => {
   });
 
   it('is left by a backend that vanishes', async () => {
-    const { disk } = await open();
+    const { disk, peer } = await open();
     const [reading] = await begin(disk.read(asSector(0), new Uint8Array(512)));
-    const { toolstack } = rig().machine;
-    const backend = (await toolstack.domains()).find(({ name }) => name.startsWith('backend-'));
-    if (backend !== undefined) await toolstack.destroy(backend.domid);
+    await peer.vanish();
     expect(await outcome(reading)).to.be.instanceOf(Disconnected);
   });
 });

@@ -37,9 +37,13 @@ export class OddPage implements AsyncDisposable {
 export class OddPeer {
   /** The requests that it has taken and the spec has not, in their order; all of them when everybody has done what they can. */
   readonly seen: Seen[] = [];
+  readonly #machine: Machine;
+  readonly #domid: Domid;
   readonly #orders: Orders;
 
   constructor(machine: Machine, domid: Domid) {
+    this.#machine = machine;
+    this.#domid = domid;
     this.#orders = new Orders(machine, domid);
     reportsBesides$(machine, domid).subscribe((seen) => this.seen.push(seen as Seen));
   }
@@ -59,6 +63,11 @@ export class OddPeer {
       }),
     );
     await this.#orders.give('answer', answers);
+  }
+
+  /** Its domain is destroyed, whatever it has still to answer. */
+  async vanish(): Promise<void> {
+    await this.#machine.toolstack.destroy(this.#domid);
   }
 
   /** Announces something else of the disk. */

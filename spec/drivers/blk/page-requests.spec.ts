@@ -131,12 +131,13 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
   });
 
   it('are lost when the link ends first, and then have no pages', async () => {
-    const { disk } = await open();
+    const { disk, peer } = await open();
     const heard: unknown[] = [];
     disk.requests.read(asSector(8), 4096, (id, pages, failed) => heard.push([id, pages.length, failed]));
     disk.requests.push();
     await idle();
-    await disk.close();
+    await peer.vanish();
+    await idle();
     expect(heard).to.have.length(1);
     expect(heard[0]).to.have.property('2').that.is.instanceOf(Disconnected);
     expect(heard[0]).to.have.property('1', 0);

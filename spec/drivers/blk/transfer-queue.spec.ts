@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { asSector, Disconnected, PeerFault, XenError, XenStore } from '../../../core/index.js';
+import type { BlockDevice } from '../../../drivers/blk/block-device.js';
 import { vdevOf } from '../../../drivers/blk/vdev.js';
 import { blkifOp, blkifRsp } from '../../../drivers/blk/wire.js';
 import { onOddBackends, outcome } from './odd-rig.js';
@@ -49,14 +50,15 @@ onOddBackends('a queue of transfers', ({ rig, open, idle, begin, isPending }) =>
     const waiting = peer.take();
     await peer.answer(waiting.slice(5, 6), okay);
     await idle();
-    expect(peer.take().map(({ sector }) => sector)).to.deep.equal([32]);
+    const next = peer.take();
+    expect(next.map(({ sector }) => sector)).to.deep.equal([32]);
     expect(await isPending(reads[4])).to.equal(true);
     await reads[5];
     await peer.answer([...waiting.slice(0, 5), ...waiting.slice(6)], okay);
     await idle();
     expect(peer.seen.map(({ sector }) => sector)).to.deep.equal([33, 34, 35]);
-    await disk.close();
-    expect(await outcome(reads[35])).to.be.instanceOf(Disconnected);
+    await peer.answer([...next, ...peer.take()], okay);
+    await Promise.all(reads);
   });
 
   it('sends calls in their order, a large one before the small one that came later', async () => {
@@ -207,14 +209,26 @@ onOddBackends('a queue of transfers', ({ rig, open, idle, begin, isPending }) =>
   });
 
   for (const outstanding of [1, 32, 40]) {
-    it(`leaves ${outstanding} calls without an answer when the link ends, and says so`, async () => {
-      const { disk } = await open();
-      const calls = await begin(
-        ...Array.from({ length: outstanding }, () => disk.write(asSector(0), new Uint8Array(512))),
-      );
-      await disk.close();
+    const write = async (disk: BlockDevice): Promise<readonly Promise<void>[]> =>
+      begin(...Array.from({ length: outstanding }, () => disk.write(asSector(0), new Uint8Array(512))));
+    const expectLost = async (disk: BlockDevice, calls: readonly Promise<void>[]): Promise<void> => {
       for (const found of await Promise.all(calls.map(outcome))) expect(found).to.be.instanceOf(Disconnected);
       expect(await outcome(disk.read(asSector(0), new Uint8Array(512)))).to.be.instanceOf(Disconnected);
+    };
+
+    it(`leaves ${outstanding} calls without an answer when the backend vanishes, and says so`, async () => {
+      const { disk, peer } = await open();
+      const calls = await write(disk);
+      await peer.vanish();
+      await expectLost(disk, calls);
+    });
+
+    it(`leaves ${outstanding} calls without an answer when the disk is closed, and says so (on local alone: elsewhere the backend’s 10 s are real)`, async function () {
+      if (rig().platform !== 'local') this.skip();
+      const { disk } = await open();
+      const calls = await write(disk);
+      await disk.close();
+      await expectLost(disk, calls);
     });
   }
 });
