@@ -239,6 +239,8 @@ onRawFrontends('a queue of requests to a disk', ({ images, calls, rig, withFront
       expect(await frontend.statuses(write(0, { gref: from }))).to.deep.equal([okay]);
       expect(await frontend.statuses(read(32, { gref: into }))).to.deep.equal([okay]);
       await orders.give('stop');
+      // It did say so, in the slots that nobody has answered in.
+      expect(frontend.page.words.subarray(frontend.slot(2)).every((word) => word === 0x7f7f7f7f)).to.equal(true);
       const disk = pattern(64);
       disk.fill(0x99, 0, 8 * 512);
       expect(differing(contentOf(image), disk)).to.deep.equal([]);
