@@ -2,9 +2,18 @@ import { writeFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { type Row, table } from './lib/rows.js';
 import { blk } from './suites/blk.js';
+import { copy } from './suites/copy.js';
+import { events } from './suites/events.js';
 import { type Effort, ring } from './suites/ring.js';
+import { start } from './suites/start.js';
 
-const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = { ring, blk };
+const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => void) => readonly Row[]>> = {
+  ring,
+  copy,
+  events,
+  start,
+  blk,
+};
 
 /** Every row with every member: JSON has no other word for what is not there than null. */
 const complete = ({ suite, name, value, unit, peer, ratio, min, max, goal, met, note }: Row): object => ({

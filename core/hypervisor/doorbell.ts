@@ -18,7 +18,8 @@ export type Ring = (domid: Domid) => void;
 
 /**
  * How a domain without anything to do learns of an event. Each raise that begins an upcall exchanges `state` with running:
- * whoever finds it set, and only that one, counts `wake` up and rings.
+ * whoever finds it set, and only that one, counts `wake` up and rings. A raise may come late, for a domain that is gone: then who
+ * has the slot now is rung for, if its state was taken; so a ring for a domain that does not rest, or is no more, does no harm.
  */
 export class Doorbell {
   readonly #memory: MachineMemory;
@@ -37,7 +38,7 @@ export class Doorbell {
   kick(slot: number): void {
     const words = this.#words;
     const at = this.#memory.control(slot);
-    if (Atomics.load(words, at + control.state) === running) return;
+    if (this.#memory.code.load((at + control.state) * 4) === running) return;
     const state = Atomics.exchange(words, at + control.state, running);
     if (state === running) return;
     Atomics.add(words, at + control.wake, 1);

@@ -25,15 +25,22 @@ const UPCALL_MASK = 0xff00;
 export class SharedInfo {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
+  readonly #load: (at: number) => number;
 
   constructor(memory: MachineMemory) {
     this.#memory = memory;
     this.#words = memory.words;
+    this.#load = memory.code.load;
   }
 
   /** The first word of a slot's page. */
   at(slot: number): number {
-    return this.#memory.control(slot) + slotPage.sharedInfo;
+    return this.pageOf(slot, this.isAbi32(slot));
+  }
+
+  /** The first word of the page that a slot has for an ABI. */
+  pageOf(slot: number, abi32: boolean): number {
+    return this.#memory.control(slot) + (abi32 ? slotPage.sharedInfo32 : slotPage.sharedInfo);
   }
 
   isAbi32(slot: number): boolean {
@@ -51,12 +58,12 @@ export class SharedInfo {
   }
 
   isPending(page: number, port: number): boolean {
-    return (Atomics.load(this.#words, page + word.pending + (port >>> 5)) & (1 << (port & 31))) !== 0;
+    return (this.#load((page + word.pending + (port >>> 5)) * 4) & (1 << (port & 31))) !== 0;
   }
 
   isMasked(page: number, abi32: boolean, port: number): boolean {
     const at = page + (abi32 ? word.mask32 : word.mask64) + (port >>> 5);
-    return (Atomics.load(this.#words, at) & (1 << (port & 31))) !== 0;
+    return (this.#load(at * 4) & (1 << (port & 31))) !== 0;
   }
 
   /** Sets MASK: a guest's own business, no call. */
@@ -120,7 +127,7 @@ export class SharedInfo {
 
   /** Whether vCPU 0 has an upcall pending, and has not masked upcalls. */
   hasUpcall(page: number): boolean {
-    const upcall = Atomics.load(this.#words, page + word.upcall);
+    const upcall = this.#load((page + word.upcall) * 4);
     return (upcall & UPCALL_PENDING) !== 0 && (upcall & UPCALL_MASK) === 0;
   }
 }

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { map, take } from 'rxjs';
+import { map, Subscriber, take } from 'rxjs';
 import { errno } from '../../../core/abi/errno.js';
 import type { Domid, Port } from '../../../core/abi/units.js';
 import type { EventChannel } from '../../../core/domain/event-channels.js';
@@ -7,6 +7,7 @@ import { XenError } from '../../../core/errors.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { HypervisorEventChannels } from '../../../platform/hypervisor/event-channels.js';
 import { addDomain, dom0, dom1, dom2, machine, nobody, sharedInfoOf } from '../../core/hypervisor/machine.js';
+import { otherRxjs } from '../../support/other-rxjs.js';
 
 describe('the event channels of a domain', () => {
   let hypervisor: Hypervisor;
@@ -114,6 +115,25 @@ describe('the event channels of a domain', () => {
     expect(two.enter()).to.equal(1);
   });
 
+  it('end the subscription that an operator ends, of another copy of rxjs than ours too', () => {
+    const [a, b] = connect();
+    const other = otherRxjs();
+    expect(other.Subscriber).not.to.equal(Subscriber);
+    const seen: string[] = [];
+    other
+      .from(b)
+      .pipe(other.take(1))
+      .subscribe(() => seen.push('from'));
+    b.pipe(other.take(1)).subscribe(() => seen.push('pipe'));
+    two.enter();
+    expect(seen).to.have.members(['from', 'pipe']);
+    a.notify(); // nobody listens any more: the port is masked, and the event waits
+    expect(two.enter()).to.equal(0);
+    const later = counting(b);
+    two.enter();
+    expect(later.count).to.equal(1);
+  });
+
   it('complete their subscribers when disposed, then refuse to notify; a second time does nothing', () => {
     const [a, b] = connect();
     const seen = counting(a);
@@ -165,6 +185,26 @@ describe('the event channels of a domain', () => {
     a.notify();
     two.enter();
     expect(seen).to.deep.equal(['first', 'second', 'second', 'late']);
+  });
+
+  it('call nothing in an upcall whose subscription another’s handler has ended in it, by itself or with the channel', () => {
+    for (const how of ['unsubscribe', 'dispose'] as const) {
+      const [, b] = connect();
+      const seen: string[] = [];
+      b.subscribe(() => {
+        seen.push('first');
+        if (how === 'dispose') b[Symbol.dispose]();
+        else for (const subscription of ended) subscription.unsubscribe();
+      });
+      const ended = [
+        b.subscribe(() => seen.push('function')),
+        b.subscribe({ next: () => seen.push('observer') }),
+        b.pipe(map(() => 0)).subscribe(() => seen.push('piped')),
+      ];
+      two.enter();
+      expect(seen, how).to.deep.equal(['first']);
+    }
+    expect(errors).to.deep.equal([]);
   });
 
   it('hand what a subscriber throws to the hook, and serve the others', () => {
