@@ -47,14 +47,21 @@ export class DomainThread {
     this.#gone = new Promise((resolve) => {
       worker.on('exit', (code) => {
         this.#over = true;
+        const loaded = this.#loaded;
+        this.#loaded = undefined;
         const error = this.#error ?? (code === 0 ? undefined : new Error(`its thread ended with exit code ${code}`));
         for (const { resolve: answer } of this.#questions.values()) answer(undefined);
         this.#questions.clear();
-        this.#loaded?.reject(new Error(`${data.module} does not load: ${error?.message ?? 'it ends its thread'}`));
+        loaded?.reject(new Error(`${data.module} does not load: ${error?.message ?? 'it ends its thread'}`));
         resolve();
         if (!this.#stopping) events.died(error);
       });
     });
+  }
+
+  /** Whether it is loading its module or being stopped, of which nothing in any event loop need tell. */
+  get isChanging(): boolean {
+    return this.#loaded !== undefined || (this.#stopping && !this.#over);
   }
 
   /** Lets the thread load its module. @throws when that does not load, or the thread ends */

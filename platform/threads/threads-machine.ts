@@ -222,7 +222,7 @@ export class ThreadsMachine extends Machine {
     const answers = await Promise.all(threads.map((thread) => thread.ask('settle')));
     let { delivered } = this.#loop;
     let busy = this.#loop.isBusy || this.#posted > 0;
-    let waits = false;
+    let waits = threads.some((thread) => thread.isChanging);
     for (const answer of answers) {
       delivered += answer?.delivered ?? 0;
       busy ||= answer?.busy ?? false;

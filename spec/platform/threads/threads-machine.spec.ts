@@ -77,6 +77,21 @@ describe('a machine of threads', () => {
     expect(await machine.standsStill()).to.equal(false);
   });
 
+  it('does not stand still while a domain is loading its module, or being stopped', async () => {
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(true);
+    const booting = bootErrands('one');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(await machine.standsStill()).to.equal(false);
+    const domid = await booting;
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(true);
+    const ending = machine.toolstack.destroy(domid);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await machine.standsStill()).to.equal(false);
+    await ending;
+  });
+
   it('hands over a command line, and reports in their order, and tells how a program ended', async () => {
     const reports = firstValueFrom(machine.reports$.pipe(take(2), toArray()));
     const ended = firstValueFrom(machine.shutdowns$);
