@@ -11,6 +11,7 @@ const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => vo
   ring,
   copy,
   events,
+  blk,
   start,
   blk,
 };

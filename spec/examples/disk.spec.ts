@@ -87,7 +87,7 @@ describe('splitring run disk', () => {
     const ended = await run('--platform', 'local');
     const { stdout } = ended;
     expect(states(ended)).to.deep.equal(handshake);
-    expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi/m);
+    expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi feature-persistent=1$/m);
     expect(stdout).to.match(/^backend +.*sectors=2048 sector-size=512/m);
   });
 
