@@ -13,7 +13,6 @@ const suites: Readonly<Record<string, (effort: Effort, say: (line: string) => vo
   events,
   blk,
   start,
-  blk,
 };
 
 /** Every row with every member: JSON has no other word for what is not there than null. */
