@@ -7,7 +7,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { startDomain } from '../hypervisor/start-domain.js';
-import { activeRequests } from './active-requests.js';
+import { activeRequests, hasActiveRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock } from './host-clock.js';
@@ -83,6 +83,7 @@ const answer = (id: number): void =>
     type: 'answer',
     id,
     busy: loop.isBusy || activeRequests().some((name) => name !== 'Timeout'),
+    waits: hasActiveRequests(),
     delivered: loop.delivered,
   });
 

@@ -4,7 +4,6 @@ import { vdisk } from '../../../drivers/blk/protocol.js';
 import type { RequestPages } from '../../../drivers/blk/request-pages.js';
 import { REQUEST_BYTES } from '../../../drivers/blk/transfer.js';
 import { blkifOp, blkifRsp } from '../../../drivers/blk/wire.js';
-import { odd } from './odd-backend.js';
 import { onOddBackends } from './odd-rig.js';
 
 const { okay, error } = blkifRsp;
@@ -15,12 +14,10 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
     const grants = persistent ? 'persistent grants' : 'grants for each request';
 
     describe(`with ${grants}`, () => {
-      beforeEach(() => {
-        odd.says = { ...odd.says, 'feature-persistent': persistent };
-      });
+      const says = { 'feature-persistent': persistent };
 
       it('hand the pages that were read to their callback, and are known by the id that sending them returned', async () => {
-        const { disk, peer } = await open();
+        const { disk, peer } = await open('xvda', says);
         const { requests } = disk;
         const heard: (readonly [id: number, bytes: number, first: number])[] = [];
         const done = (id: number, pages: RequestPages, failed: Error | undefined): void => {
@@ -39,12 +36,12 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
         expect(second?.segments.map((segment) => segment.last)).to.deep.equal([7, 0]);
         if (first === undefined || second === undefined) return;
         {
-          using one = peer.map(first, 0, false);
-          using two = peer.map(second, 1, false);
-          one.bytes.fill(0x61);
-          two.bytes.fill(0x62);
+          await using one = await peer.map(first, 0, false);
+          await using two = await peer.map(second, 1, false);
+          await one.fill(0x61);
+          await two.fill(0x62);
         }
-        peer.answer([second, first], okay);
+        await peer.answer([second, first], okay);
         await idle();
         expect(heard).to.deep.equal([
           [b, 9 * 512, 0x62],
@@ -53,7 +50,7 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
       });
 
       it('write what is put into their pages as they are sent', async () => {
-        const { disk, peer } = await open();
+        const { disk, peer } = await open('xvda', says);
         const outcomes: (Error | undefined)[] = [];
         const fill = (pages: RequestPages): void => {
           for (let i = 0; i < pages.length; i++) pages.at(i).fill(i + 1);
@@ -64,18 +61,18 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
         const [request] = peer.take();
         expect(request).to.include({ operation: blkifOp.write, sector: 0 });
         {
-          using first = peer.map(request);
-          using second = peer.map(request, 1);
-          expect(first.bytes.every((byte) => byte === 1)).to.equal(true);
-          expect(second.bytes.every((byte, i) => byte === (i < 1024 ? 2 : 0))).to.equal(true);
+          await using first = await peer.map(request);
+          await using second = await peer.map(request, 1);
+          expect((await first.bytes()).every((byte) => byte === 1)).to.equal(true);
+          expect((await second.bytes()).every((byte, i) => byte === (i < 1024 ? 2 : 0))).to.equal(true);
         }
-        peer.answer(request === undefined ? [] : [request], okay);
+        await peer.answer(request === undefined ? [] : [request], okay);
         await idle();
         expect(outcomes).to.deep.equal([undefined]);
       });
 
       it('may be sent from a callback, and have pages of their own', async () => {
-        const { disk, peer } = await open();
+        const { disk, peer } = await open('xvda', says);
         const { requests } = disk;
         const seen: number[] = [];
         const again = (_id: number, pages: RequestPages): void => {
@@ -88,14 +85,14 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
         requests.push();
         await idle();
         for (const request of peer.seen) {
-          using page = peer.map(request, 0, false);
-          page.bytes.fill(0x33);
+          await using page = await peer.map(request, 0, false);
+          await page.fill(0x33);
         }
-        peer.answer(peer.take(), okay);
+        await peer.answer(peer.take(), okay);
         await idle();
         expect(seen).to.deep.equal(Array.from({ length: 32 }, () => 0x33));
         expect(peer.seen.filter(({ operation }) => operation === blkifOp.write)).to.have.length(32);
-        peer.answer(peer.take(), okay);
+        await peer.answer(peer.take(), okay);
         await idle();
       });
     });
@@ -114,10 +111,10 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
     requests.push();
     await idle();
     expect(told).to.equal(0);
-    peer.answer(peer.take(1), okay);
+    await peer.answer(peer.take(1), okay);
     await idle();
     expect([told, requests.free]).to.deep.equal([1, 1]);
-    peer.answer(peer.take(), okay);
+    await peer.answer(peer.take(), okay);
     await idle();
   });
 
@@ -127,19 +124,20 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
     disk.requests.read(asSector(8), 4096, (_id, _pages, failed) => errors.push(failed));
     disk.requests.push();
     await idle();
-    peer.answer(peer.take(), error);
+    await peer.answer(peer.take(), error);
     await idle();
     expect(errors[0]).to.be.instanceOf(XenError);
     expect(errors[0]).to.have.property('message', 'device/vbd/51712: read of sectors 8 to 15: EIO');
   });
 
   it('are lost when the link ends first, and then have no pages', async () => {
-    const { disk } = await open();
+    const { disk, peer } = await open();
     const heard: unknown[] = [];
     disk.requests.read(asSector(8), 4096, (id, pages, failed) => heard.push([id, pages.length, failed]));
     disk.requests.push();
     await idle();
-    await disk.close();
+    await peer.vanish();
+    await idle();
     expect(heard).to.have.length(1);
     expect(heard[0]).to.have.property('2').that.is.instanceOf(Disconnected);
     expect(heard[0]).to.have.property('1', 0);
@@ -157,7 +155,7 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
     disk.requests.read(asSector(8), 512, (_id, _pages, failed) => outcomes.push(failed));
     disk.requests.push();
     await idle();
-    peer.answer(peer.take(), okay);
+    await peer.answer(peer.take(), okay);
     await idle();
     expect(outcomes).to.deep.equal([undefined]);
     expect(lines.join()).to.include('a mistake of the user’s');
@@ -200,8 +198,7 @@ onOddBackends('requests by callbacks', ({ rig, open, idle }) => {
     }
 
     it('EROFS for a write to a read-only disk', async () => {
-      odd.says = { ...odd.says, info: vdisk.readonly };
-      const { disk } = await open();
+      const { disk } = await open('xvda', { info: vdisk.readonly });
       expect(() => disk.requests.write(asSector(0), 512, nobody, nobody))
         .to.throw(XenError)
         .with.property('code', 'EROFS');

@@ -42,7 +42,8 @@ export interface RawOptions extends Omit<VbdConfig, 'vdev'> {
   readonly persistent?: string;
 }
 
-const SRING_WORDS = 16;
+/** Words of a ring's page before its first slot (ring.h). */
+export const SRING_WORDS = 16;
 
 /** A frontend made by hand of a domain's own calls, which can say on its ring whatever it wants. */
 export class RawFrontend {
@@ -50,10 +51,10 @@ export class RawFrontend {
   readonly path: string;
   readonly otherendPath: string;
   readonly abi: Abi;
+  readonly backend: Domid;
   readonly page: SharedPage;
   readonly #guest: Domain;
   readonly #machine: Machine;
-  readonly #backend: Domid;
   readonly #persistent: string | undefined;
   readonly #channel: EventChannel;
   readonly #ring: FrontRing<typeof blk.ring.request, typeof blk.ring.response, 'id'>;
@@ -65,7 +66,7 @@ export class RawFrontend {
     const id = vdevOf(vdev);
     this.#machine = machine;
     this.#guest = guest;
-    this.#backend = backend;
+    this.backend = backend;
     this.#persistent = persistent;
     this.abi = abi;
     this.path = `device/vbd/${id}`;
@@ -140,7 +141,7 @@ export class RawFrontend {
 
   /** Pages granted to the backend, until the frontend is closed. */
   shareMore(pages = 1, options: { readonly readonly?: boolean; readonly to?: Domid } = {}): SharedPage {
-    const page = this.#guest.get(GrantTable).share(options.to ?? this.#backend, pages, options);
+    const page = this.#guest.get(GrantTable).share(options.to ?? this.backend, pages, options);
     this.#shared.push(page);
     return page;
   }
