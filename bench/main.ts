@@ -10,6 +10,7 @@ import type { Row } from './lib/rows.js';
 import { full, quick, type Suite } from './lib/suite.js';
 import { table } from './lib/table.js';
 import { ring } from './suites/ring.js';
+import { storm } from './suites/storm.js';
 import { threads } from './suites/threads.js';
 
 /** The suites by name, in the order in which all of them run. */
