@@ -17,6 +17,7 @@ import { threads } from './suites/threads.js';
 const suites: Readonly<Record<string, Suite>> = {
   ring,
   threads,
+  storm,
 };
 
 interface Options {
