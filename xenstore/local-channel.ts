@@ -34,6 +34,10 @@ class LocalChannel extends EventChannel {
     if (remote !== undefined) remote.#raise();
   }
 
+  retrigger(): void {
+    this.#raise();
+  }
+
   [Symbol.dispose](): void {
     if (this.#closed) return;
     this.#closed = true;

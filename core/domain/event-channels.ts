@@ -13,6 +13,11 @@ export abstract class EventChannel extends Observable<void> implements Disposabl
   abstract readonly port: Port;
   /** Raises the event at the other end (EVTCHNOP_send); while nobody is bound there it is lost, as on Xen. */
   abstract notify(): void;
+  /**
+   * Makes this end pending itself, so that its upcall comes once more: for a handler that stops before all is done, to let others have
+   * their turn (Linux' `irq_retrigger` of an event channel sets the bit in the domain's own shared_info).
+   */
+  abstract retrigger(): void;
   /** Closes this end (EVTCHNOP_close); the other falls back to unbound. A second time does nothing. */
   abstract [Symbol.dispose](): void;
 }

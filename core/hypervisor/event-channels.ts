@@ -157,6 +157,12 @@ export class EventChannelOps {
     if (slot >= 0) this.#sharedInfo.maskAll(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot));
   }
 
+  /** Makes one of the caller's own ports pending, as a guest does without a call. */
+  retrigger(caller: Domid, port: Port): void {
+    const slot = this.#memory.callerOf(caller);
+    if (slot >= 0 && port >>> 0 < this.#ports.valid(slot)) this.raise(slot, port);
+  }
+
   /**
    * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear.
    * It takes no lock, so one that races with the port's close may be found by the port's next user: as a spurious event.

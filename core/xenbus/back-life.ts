@@ -84,6 +84,7 @@ export class BackLife {
     const abi: Abi = abis.find((known) => known === keys.protocol) ?? 'x86_64-abi';
     const responses: AnyResponses = new Responses(new BackRing(page.words, ring, { abi }), {
       notify: () => channel.notify(),
+      again: () => channel.retrigger(),
       refuse,
       onError,
     });

@@ -58,6 +58,7 @@ export class FrontLife {
     const channel = this.#channel;
     this.#requests = new Requests(new FrontRing(this.#page.words, protocol.ring, { abi }), {
       notify: () => channel.notify(),
+      again: () => channel.retrigger(),
       onError,
     });
   }

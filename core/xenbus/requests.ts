@@ -45,9 +45,17 @@ export interface RequestRing<Q extends Struct, R extends Struct, Id> {
 export interface RequestsOptions {
   /** Raises the event at the backend. */
   readonly notify: () => void;
+  /**
+   * Asks for another upcall, soon; an upcall then ends after some {@link MOST} responses, so that a backend that always has more
+   * starves nobody. Without it, it ends when there are none.
+   */
+  readonly again?: () => void;
   /** Hears what a `done` or `lost` callback threw; the other requests are not disturbed. */
   readonly onError: (error: unknown) => void;
 }
+
+/** Responses of one upcall, give or take a ring. */
+const MOST = 256;
 
 /** A request's id, and who is to hear of its response; as long as it is free, a link of the list of those. */
 class Call<R extends Struct, Id> {
@@ -77,6 +85,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   declare private readonly ring: FrontRing<Q, R, Id>;
   declare private readonly paired: boolean;
   declare private readonly notify: () => void;
+  readonly #again: (() => void) | undefined;
   readonly #onError: (error: unknown) => void;
   /** All ids, by number. */
   declare private readonly calls: readonly Call<R, Id>[];
@@ -96,6 +105,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.paired = ring.paired;
     this.notify = options.notify;
     this.spare = this.last = this.closed = undefined;
+    this.#again = options.again;
     this.#onError = options.onError;
     this.calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
     for (let i = 0; i < entries; i++) this.#append(this.calls[(ring.nextRequest + i) % entries]);
@@ -172,13 +182,17 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   }
 
   /**
-   * Takes all responses there are and hands each to the `done` of its request, then gives the slots to who waits for them, and
+   * Takes the responses there are and hands each to the `done` of its request, then gives the slots to who waits for them, and
    * publishes what was submitted meanwhile. To be called at every upcall; says how many there were: none, and the event was spurious.
    * @throws PeerFault for an index, or an id, that cannot be
    */
   upcall(): number {
     let total = 0;
     while (this.closed === undefined) {
+      if (total >= MOST && this.#again !== undefined) {
+        this.#again();
+        break;
+      }
       const count = this.ring.unconsumed();
       if (count === 0 && !this.ring.finalCheck()) break;
       total += count;

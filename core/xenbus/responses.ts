@@ -18,11 +18,19 @@ export type Serve<Q extends Struct, R extends Struct, Id> =
 export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends string = never> {
   /** Raises the event at the frontend. */
   readonly notify: () => void;
+  /**
+   * Asks for another upcall, soon; an upcall then ends after some {@link MOST} requests, so that a frontend that always has more
+   * starves nobody. Without it, it ends when there are none.
+   */
+  readonly again?: () => void;
   /** Makes the answer that says "no" with an errno; the draft is all zero. */
   readonly refuse: (response: Draft<R, Id>, errno: number, request: View<Q, Id>) => void;
   /** Hears of errors that are no refusals, of a handler's mistakes, and of a PeerFault from a handler that answered later. */
   readonly onError: (error: unknown) => void;
 }
+
+/** Requests of one upcall, give or take a ring. */
+const MOST = 256;
 
 /** A request whose answer waits for those before it, and how it is put in once it is there. */
 interface Turn<Q extends Struct, R extends Struct, Id extends string> {
@@ -41,6 +49,7 @@ const unserved = (): never => {
 export class Responses<Q extends Struct, R extends Struct, Id extends string = never> {
   readonly #ring: BackRing<Q, R, Id>;
   readonly #notify: () => void;
+  readonly #again: (() => void) | undefined;
   readonly #refuse: ResponsesOptions<Q, R, Id>['refuse'];
   readonly #onError: (error: unknown) => void;
   #handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown = unserved;
@@ -57,6 +66,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   constructor(ring: BackRing<Q, R, Id>, options: ResponsesOptions<Q, R, Id>) {
     this.#ring = ring;
     this.#notify = options.notify;
+    this.#again = options.again;
     this.#refuse = options.refuse;
     this.#onError = options.onError;
   }
@@ -105,7 +115,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   }
 
   /**
-   * Handles all requests there are. To be called at every upcall; says how many it took: none, and the event was spurious, or only
+   * Handles the requests there are. To be called at every upcall; says how many it took: none, and the event was spurious, or only
    * said that what a handler left is still there.
    * @throws PeerFault for an index that cannot be, or from a handler
    */
@@ -114,6 +124,10 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     let total = 0;
     let left = 0;
     while (!this.#closed) {
+      if (total >= MOST && this.#again !== undefined) {
+        this.#again();
+        break;
+      }
       const count = ring.unconsumed();
       if (count === left && !ring.finalCheck(left)) break;
       left = 0;

@@ -37,6 +37,11 @@ export class HypervisorEventChannel extends EventChannel {
     if (result < 0) throw new XenError(-result, `EVTCHNOP_send on port ${this.port} of domain ${domid}`);
   }
 
+  override retrigger(): void {
+    const { hypervisor, domid, isGone } = this.#own;
+    if (!this.#closed && !isGone) hypervisor.eventChannels.retrigger(domid, this.port);
+  }
+
   /** As an Observable's; what a function subscribed to the channel itself throws goes to the domain's error hook. */
   override subscribe(
     observer?: Partial<Observer<void>> | Next | null,

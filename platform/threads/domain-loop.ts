@@ -1,6 +1,6 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
-import { activeRequests } from './active-requests.js';
+import { hasActiveRequests } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
 
 /** What a loop enters: a domain's event channels. */
@@ -26,8 +26,10 @@ interface Resident {
 
 /** Events that are delivered before promises are resumed. */
 const EVENTS_PER_ENTRY = 64;
-/** Rounds of entering before the event loop has a turn, for timers, files and sockets. */
-const ROUNDS_PER_TURN = 64;
+/** Milliseconds before the event loop has a turn, for timers, files and sockets. */
+const TURN_MS = 1;
+/** Rounds of entering between two looks at the clock. */
+const ROUNDS = 8;
 
 /**
  * Runs the queues of promises and ticks, as Node does after each of its callbacks; Node itself calls it `runNextTicks` and keeps it on
@@ -93,9 +95,14 @@ export class DomainLoop {
   readonly run = (): void => {
     if (this.#running || this.#residents.length === 0) return;
     this.#running = true;
-    const again = this.#work();
-    this.#running = false;
-    if (again) this.schedule();
+    let again = true;
+    try {
+      again = this.#work();
+    } finally {
+      // What a tick throws is uncaught, and must be: Node would not survive that it is caught here.
+      this.#running = false;
+      if (again) this.schedule();
+    }
   };
 
   readonly #turn = (): void => {
@@ -105,13 +112,14 @@ export class DomainLoop {
 
   /** Whether the event loop is to have a turn, and then this one again. */
   #work(): boolean {
-    for (let round = 0; round < ROUNDS_PER_TURN; round++) {
+    const end = performance.now() + TURN_MS;
+    for (let round = 1; (round & (ROUNDS - 1)) !== 0 || performance.now() < end; round++) {
+      const before = this.delivered;
       this.#enter();
-      if (runTicks === undefined) {
-        if (this.#hasUpcall()) return true;
-      } else if (!this.#tick(runTicks)) return true;
+      if (runTicks !== undefined) runTicks();
+      else if (this.delivered !== before) return true;
       if (this.#spinner.spin(this.#hasUpcall)) continue;
-      if (this.#blocking && !activeRequests()) {
+      if (this.#blocking && !hasActiveRequests()) {
         if (!this.#block()) return true;
       } else if (this.#park()) return false;
     }
@@ -125,19 +133,6 @@ export class DomainLoop {
       if (!this.#doorbell.hasUpcall(domid)) continue;
       this.#doorbell.wake(domid);
       this.delivered += channels.enter(EVENTS_PER_ENTRY);
-    }
-  }
-
-  /** Resumes promises; false when a tick has thrown, which is uncaught as it would be from the event loop. */
-  #tick(ticks: () => void): boolean {
-    try {
-      ticks();
-      return true;
-    } catch (error) {
-      setImmediate(() => {
-        throw error;
-      });
-      return false;
     }
   }
 

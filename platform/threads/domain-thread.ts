@@ -47,7 +47,7 @@ export class DomainThread {
         const error = this.#error ?? (code === 0 ? undefined : new Error(`its thread ended with exit code ${code}`));
         for (const { resolve: answer } of this.#questions.values()) answer(undefined);
         this.#questions.clear();
-        this.#loaded?.reject(error ?? new Error('its thread ended while the module was loaded'));
+        this.#loaded?.reject(new Error(`${data.module} does not load: ${error?.message ?? 'it ends its thread'}`));
         resolve();
         if (!this.#stopping) events.died(error);
       });

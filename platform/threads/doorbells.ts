@@ -7,9 +7,11 @@ import type { Domid } from '../../core/abi/units.js';
  */
 export class Doorbells {
   readonly #ports = new Map<Domid, MessagePort>();
+  /** Where domains were found that no port leads to alone. */
+  readonly #found = new Map<Domid, MessagePort>();
   readonly #unknown: (domid: Domid) => MessagePort | undefined;
 
-  /** @param unknown asked for the port of a domain that none was added for: the last place to look */
+  /** @param unknown asked for the port of a domain that none was added for, and not again once it has named one */
   constructor(unknown: (domid: Domid) => MessagePort | undefined) {
     this.#unknown = unknown;
   }
@@ -31,9 +33,15 @@ export class Doorbells {
 
   /** Rings for a domain; a Ring of the hypervisor's. */
   readonly ring = (domid: Domid): void => {
-    const port = this.#ports.get(domid) ?? this.#unknown(domid);
+    const port = this.#ports.get(domid) ?? this.#found.get(domid) ?? this.#find(domid);
     port?.postMessage(domid);
   };
+
+  #find(domid: Domid): MessagePort | undefined {
+    const port = this.#unknown(domid);
+    if (port !== undefined && !this.#ports.has(domid)) this.#found.set(domid, port);
+    return port;
+  }
 
   [Symbol.dispose](): void {
     for (const port of this.#ports.values()) port.close();

@@ -56,6 +56,8 @@ interface Entry {
   /** Where its code runs. */
   readonly home: Resident | DomainThread;
   introduced: boolean;
+  /** Its module is loaded. */
+  running: boolean;
   shutdown: boolean;
   /** Its thread has ended by itself, and Xen has taken everything from it; the toolstack has yet to clean up. */
   dead: boolean;
@@ -167,8 +169,8 @@ export class ThreadsMachine extends Machine {
   }
 
   /**
-   * Resolves when no domain has an event to handle, a promise to resume or a request at its host under way, timers included. Threads answer
-   * one after another, so all are asked again until nothing has happened between two answers.
+   * Resolves when no domain has an event to handle or a promise to resume, and none with a thread of its own a file or socket under way.
+   * Threads answer one after another, so all are asked again until nothing has happened between two answers.
    */
   override async idle(): Promise<void> {
     for (let before = -1; ; ) {
@@ -231,7 +233,16 @@ export class ThreadsMachine extends Machine {
         module === undefined
           ? this.#guestHome(domid, config, store)
           : this.#threadHome(domid, config, String(module), store);
-      this.#domains.set(domid, { domid, name, store, home, introduced: false, shutdown: false, dead: false });
+      this.#domains.set(domid, {
+        domid,
+        name,
+        store,
+        home,
+        introduced: false,
+        running: false,
+        shutdown: false,
+        dead: false,
+      });
     } catch (error) {
       this.#loop.remove(domid);
       this.hypervisor.destroyDomain(DOM0, domid);
@@ -297,6 +308,7 @@ export class ThreadsMachine extends Machine {
     this.#server.introduce(domid, entry.store.port);
     entry.introduced = true;
     if (entry.home instanceof DomainThread) await entry.home.run();
+    entry.running = true;
   }
 
   #stopped(domid: Domid, error: Error | undefined): void {
@@ -318,7 +330,9 @@ export class ThreadsMachine extends Machine {
     if (entry === undefined) return;
     entry.dead = true;
     this.#bury(domid);
-    this.#stopped(domid, error);
+    // Where it was still being loaded, whoever boots it is told.
+    if (entry.running) this.#stopped(domid, error);
+    else this.#server.checkDomains();
   }
 
   /** Ends a domain as a crash would. Its thread is stopped first: nobody may run in a domain that is not there any more. */

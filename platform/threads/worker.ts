@@ -77,7 +77,12 @@ const go = async (): Promise<void> => {
 };
 
 const answer = (id: number): void =>
-  tell({ type: 'answer', id, busy: loop.isBusy || activeRequests(), delivered: loop.delivered });
+  tell({
+    type: 'answer',
+    id,
+    busy: loop.isBusy || activeRequests().some((name) => name !== 'Timeout'),
+    delivered: loop.delivered,
+  });
 
 const take = (message: ToDomain): void => {
   mailRead = (mailRead + 1) | 0;

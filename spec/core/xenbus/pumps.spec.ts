@@ -252,3 +252,55 @@ describe('a handler', () => {
     expect(statuses).to.eql([0, 1, 2, 3]);
   });
 });
+
+describe('an upcall', () => {
+  const far = 5000;
+
+  it('ends after some 256 requests when the frontend always has more, and asks to be called again', () => {
+    const { requests, responses, again } = pumps();
+    let sent = 0;
+    const send = (): void => {
+      if (sent++ < far) requests.submit(ask(1), () => {});
+      requests.push();
+    };
+    responses.serve((_request, response) => {
+      response.status = 1;
+      requests.upcall();
+      send();
+    });
+    send();
+    const served = responses.upcall();
+    expect(served).to.be.within(256, 260);
+    expect(again).to.deep.equal({ front: 0, back: 1 });
+    expect(responses.upcall()).to.be.within(256, 260);
+  });
+
+  it('ends after some 256 responses when the backend always has more, and asks to be called again', () => {
+    const { requests, responses, again } = pumps();
+    responses.serve((_request, response) => {
+      response.status = 1;
+    });
+    let sent = 0;
+    const send = (): void => {
+      if (sent++ < far) requests.submit(ask(1), send);
+      requests.push();
+      responses.upcall();
+    };
+    send();
+    expect(requests.upcall()).to.be.within(256, 260);
+    expect(again).to.deep.equal({ front: 1, back: 0 });
+    expect(requests.upcall()).to.be.within(256, 260);
+  });
+
+  it('asks for no other when it has done all there was', () => {
+    const { requests, responses, again } = pumps();
+    responses.serve((_request, response) => {
+      response.status = 1;
+    });
+    requests.submit(ask(1), () => {});
+    requests.push();
+    expect(responses.upcall()).to.equal(1);
+    expect(requests.upcall()).to.equal(1);
+    expect(again).to.deep.equal({ front: 0, back: 0 });
+  });
+});

@@ -17,6 +17,7 @@ export const unpaired = { request: paired.request, response: paired.response } a
 export const pumps = (first = 0) => {
   const words = new Int32Array(new SharedArrayBuffer(64 + 4 * 8));
   const notified = { front: 0, back: 0 };
+  const again = { front: 0, back: 0 };
   const errors: unknown[] = [];
   const refused: number[] = [];
   const onError = (error: unknown): void => {
@@ -26,11 +27,17 @@ export const pumps = (first = 0) => {
     notify: () => {
       notified.back++;
     },
+    again: () => {
+      again.front++;
+    },
     onError,
   });
   const responses = new Responses(new BackRing(words, paired), {
     notify: () => {
       notified.front++;
+    },
+    again: () => {
+      again.back++;
     },
     refuse: (response, errno, request) => {
       refused.push(request.length);
@@ -38,7 +45,7 @@ export const pumps = (first = 0) => {
     },
     onError,
   });
-  return { words, requests, responses, notified, errors, refused };
+  return { words, requests, responses, notified, again, errors, refused };
 };
 
 /** Fills a request of `length` bytes. */

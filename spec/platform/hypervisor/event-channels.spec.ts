@@ -48,6 +48,22 @@ describe('the event channels of a domain', () => {
     expect(two.enter()).to.equal(0);
   });
 
+  it('can be made pending by their own domain, and have an upcall when it is entered next', () => {
+    const [a, b] = connect();
+    const seen = counting(b);
+    two.enter();
+    seen.count = 0;
+    b.retrigger();
+    expect(seen.count).to.equal(0);
+    two.enter();
+    expect(seen.count).to.equal(1);
+    expect(counting(a).count).to.equal(0);
+    expect(one.enter()).to.equal(0);
+    b[Symbol.dispose]();
+    b.retrigger();
+    expect(two.enter()).to.equal(0);
+  });
+
   it('deliver the first event of a bound channel to its first subscriber (evtchn_bind_interdomain)', () => {
     const [a, b] = connect();
     expect(two.enter()).to.equal(0);

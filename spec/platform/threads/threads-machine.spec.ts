@@ -189,6 +189,14 @@ describe('a machine of threads', () => {
       expect(machine.hypervisor.ledger()).to.deep.equal(before);
     });
 
+    it('a module that ends its thread while it loads, by that reason', async () => {
+      const url = 'data:text/javascript,process.exit(3)';
+      const error = await failure(machine.boot({ name: 'guest', module: url }));
+      expect(error.message).to.equal(`${url} does not load: its thread ended with exit code 3`);
+      expect(log).to.deep.equal([]);
+      expect(await machine.toolstack.domains()).to.deep.equal([]);
+    });
+
     it('to let the machine’s own thread block', async () => {
       const error = await failure(machine.boot({ name: 'guest', blocking: true }));
       expect(error).to.be.instanceOf(TypeError);
