@@ -1,6 +1,7 @@
-import { writeFileSync } from 'node:fs';
+import { closeSync, openSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { Command, InvalidArgumentError } from 'commander';
+import { errorText } from '../../core/index.js';
 import { inMemory } from './folder.js';
 import { ENOUGH } from './memory.js';
 import { Soak, type SoakResult } from './soak.js';
@@ -36,7 +37,7 @@ const say = (line: string): void => {
 };
 
 const summary = (result: SoakResult): readonly string[] => {
-  const { seconds, requests, bytes, again, connections, done, longest, memory, samples, differences } = result;
+  const { seconds, requests, bytes, again, connections, done, longest, memory, samples, errors, differences } = result;
   const deeds = Object.entries(done).map(([what, count]) => `${what} ${count} (at most ${longest[what]} ms)`);
   return [
     '',
@@ -46,6 +47,7 @@ const summary = (result: SoakResult): readonly string[] => {
     ...(memory?.map(({ flat, text }) => `${flat ? 'flat' : 'NOT FLAT'}: ${text}`) ?? [
       `memory was looked at ${samples.length} times: too few to compare thirds (${ENOUGH})`,
     ]),
+    ...Object.entries(errors).map(([text, count]) => `logged ${count} times: ${text}`),
     ...differences.map((difference) => `DIFFERS: ${difference}`),
     differences.length === 0
       ? 'nothing differs: each byte read was right, the ledger is empty, no thread is left'
@@ -62,6 +64,16 @@ await new Command('npm run soak --')
   .option('--json <file>', 'write the result to a file too')
   .exitOverride(({ exitCode }) => process.exit(exitCode === 0 ? 0 : 2))
   .action(async (options: Options) => {
+    if (options.json !== undefined) {
+      // Tried before anything runs.
+      try {
+        closeSync(openSync(options.json, 'a'));
+      } catch (error) {
+        process.stderr.write(`soak: --json cannot write its file: ${errorText(error)}\n`);
+        process.exitCode = 2;
+        return;
+      }
+    }
     const controller = new AbortController();
     process.on('SIGINT', () => {
       if (controller.signal.aborted) process.exit(130);

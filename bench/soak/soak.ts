@@ -44,6 +44,8 @@ export interface SoakResult {
   readonly done: Readonly<Record<string, number>>;
   /** The longest that each took, in ms. */
   readonly longest: Readonly<Record<string, number>>;
+  /** What was logged as an error, and how often: told, and no difference by itself. */
+  readonly errors: Readonly<Record<string, number>>;
   readonly samples: readonly Sample[];
   /** Undefined when there were too few samples to compare. */
   readonly memory: readonly Comparison[] | undefined;
@@ -124,6 +126,7 @@ export class Soak {
   readonly #totals = zero();
   readonly #done: Record<string, number> = {};
   readonly #longest: Record<string, number> = {};
+  readonly #errors: Record<string, number> = {};
   readonly #samples: Sample[] = [];
   #start = performance.now();
 
@@ -132,9 +135,12 @@ export class Soak {
     this.#machine = machine;
     this.#random = new Random(options.seed);
     this.#image = image;
-    machine.log$.subscribe(({ time, domain, source, level, text }) =>
-      this.#note(`${(time / 1000).toFixed(3)} ${domain} ${source} ${level}: ${text}`),
-    );
+    machine.log$.subscribe(({ time, domain, source, level, text }) => {
+      this.#note(`${(time / 1000).toFixed(3)} ${domain} ${source} ${level}: ${text}`);
+      if (level !== 'error') return;
+      const kind = text.replace(/[0-9]+/g, 'N');
+      this.#errors[kind] = (this.#errors[kind] ?? 0) + 1;
+    });
     machine.reports$.subscribe(({ domid, value }) => this.#hear(domid, value as GuestReport));
   }
 
@@ -177,6 +183,7 @@ export class Soak {
       ...this.#totals,
       done: this.#done,
       longest: this.#longest,
+      errors: this.#errors,
       samples: this.#samples,
       memory,
     };
