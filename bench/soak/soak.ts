@@ -54,6 +54,9 @@ export interface SoakResult {
 const GUESTS = 4;
 const BACKENDS = 2;
 const MEMORY = 64 * 2 ** 20;
+/** Milliseconds between two disturbances, at most: when there is time for a load, and when there is none. */
+const REST = 1500;
+const RUSH = 40;
 /** Milliseconds without an answer after which a guest that has its disk stands still. */
 const STANDSTILL = 20_000;
 /** Milliseconds that an orderly end may take. */
@@ -227,10 +230,11 @@ export class Soak {
       () => this.#rebootGuest(this.#anyGuest()),
       () => this.#rebootBackend(this.#anyBackend()),
       () => this.#rebootWhileDetaching(),
+      () => this.#rebootBoth(this.#anyBackend()),
     ];
     for (let line = 1; line * interval <= seconds && !signal.aborted; line++) {
       while (this.#seconds() < line * interval && !signal.aborted) {
-        await sleep(Math.min(this.#random.below(1500), line * interval * 1000 - this.#seconds() * 1000), signal);
+        await sleep(Math.min(this.#restTime(), line * interval * 1000 - this.#seconds() * 1000), signal);
         this.#expectProgress();
         if (this.#seconds() < line * interval && !signal.aborted) await this.#any(deeds)();
       }
@@ -282,6 +286,19 @@ export class Soak {
     await this.#timed('backend destroyed in a detach', () => this.#machine.toolstack.destroy(backend.domid));
     await detached;
     await this.#bootBackend(backend);
+    await Promise.all(guests.map((each) => this.#attach(each)));
+  }
+
+  /** A guest and its backend's domain end at the same time. */
+  async #rebootBoth(backend: SoakBackend): Promise<void> {
+    const guests = this.#guestsOf(backend);
+    for (const guest of guests) guest.attached = false;
+    const guest = this.#any(guests);
+    this.#settle(guest);
+    await this.#timed('guest and backend destroyed', () =>
+      Promise.all([guest, backend].map(({ domid }) => this.#machine.toolstack.destroy(domid))),
+    );
+    await Promise.all([this.#bootGuest(guest), this.#bootBackend(backend)]);
     await Promise.all(guests.map((each) => this.#attach(each)));
   }
 
@@ -468,6 +485,11 @@ export class Soak {
     } finally {
       clearTimeout(timer);
     }
+  }
+
+  /** Milliseconds until the next disturbance: time to work, or so few that what was begun last is still under way. */
+  #restTime(): number {
+    return this.#random.below(3) === 0 ? this.#random.below(RUSH) : this.#random.below(REST);
   }
 
   #pause(most: number): Promise<void> {
