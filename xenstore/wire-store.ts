@@ -190,7 +190,10 @@ export class WireXenStore extends XenStore implements Disposable {
         await end('T');
         return result;
       } catch (error) {
-        if (!isError(error, 'EAGAIN')) throw error;
+        if (isError(error, 'EAGAIN')) continue;
+        // The owner of what is written has gone meanwhile, and with it the node (xenstored `acc_fix_domains`).
+        if (!isError(error, 'ENOMEM') || refused === 'ENOMEM') throw error;
+        refused = 'ENOMEM';
       }
     }
     throw new XenError('EAGAIN', `TRANSACTION_END T: others changed what it read in each of ${RETRIES_MAX} tries`);

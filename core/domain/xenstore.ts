@@ -43,7 +43,7 @@ export abstract class XenStore implements StoreOperations {
   /**
    * Runs `body` in a transaction: all of its writes take effect at once, or none. On a conflict (EAGAIN) the body runs again
    * from the start, so it must have no other effects, and so it does once more when the store refuses what others may have made
-   * impossible meanwhile (ENOENT, EINVAL, EIO). When it throws, the transaction is abandoned and the error passed on.
+   * impossible meanwhile (ENOENT, EINVAL, EIO, ENOMEM). When it throws, the transaction is abandoned and the error passed on.
    */
   abstract transaction<T>(body: (store: StoreOperations) => Promise<T>): Promise<T>;
   /**

@@ -271,6 +271,29 @@ describe('a client of the store', () => {
         expect(await finish(store.read('a'))).to.equal(undefined);
       });
 
+      it('begins a transaction anew that has changed a node of a domain that is gone by then', async () => {
+        machine.boot(9);
+        const path = '/local/domain/1/of-nine';
+        await finish(dom0.write(path, 'x'));
+        await finish(
+          dom0.setPermissions(path, [
+            { domid: asDomid(9), access: 'n' },
+            { domid: asDomid(1), access: 'b' },
+          ]),
+        );
+        const found: (string | undefined)[] = [];
+        await finish(
+          store.transaction(async (tx) => {
+            found.push(await tx.read(path));
+            if (found.at(-1) === undefined) return;
+            await tx.write(path, 'y');
+            machine.states.delete(9);
+            machine.server.checkDomains();
+          }),
+        );
+        expect(found).to.deep.equal(['x', undefined]);
+      });
+
       it('passes on what a transaction is refused twice', async () => {
         let runs = 0;
         const attempt = store.transaction(async (tx) => {
