@@ -9,6 +9,8 @@ import { complete, merged, readFile, thisRun, written } from './lib/results.js';
 import type { Row } from './lib/rows.js';
 import { full, quick, type Suite } from './lib/suite.js';
 import { table } from './lib/table.js';
+import { copy } from './suites/copy.js';
+import { events } from './suites/events.js';
 import { ring } from './suites/ring.js';
 import { storm } from './suites/storm.js';
 import { threads } from './suites/threads.js';
@@ -16,6 +18,8 @@ import { threads } from './suites/threads.js';
 /** The suites by name, in the order in which all of them run. */
 const suites: Readonly<Record<string, Suite>> = {
   ring,
+  copy,
+  events,
   threads,
   storm,
 };

@@ -37,7 +37,7 @@ export class Doorbell {
   kick(slot: number): void {
     const words = this.#words;
     const at = this.#memory.control(slot);
-    if (Atomics.load(words, at + control.state) === running) return;
+    if (this.#memory.code.load((at + control.state) * 4) === running) return;
     const state = Atomics.exchange(words, at + control.state, running);
     if (state === running) return;
     Atomics.add(words, at + control.wake, 1);

@@ -1,9 +1,12 @@
 import { gntst } from '../abi/gntst.js';
 import { DOMID_SELF, type Domid, PAGE_SIZE } from '../abi/units.js';
+import { COPY_WORDS, type CopyList } from './copy-list.js';
 import type { Frames } from './frames.js';
 import { type GrantPins, pinOf } from './grant-pins.js';
+import { header } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
+import { type UsualCopy, usualCopy } from './usual-copy.js';
 
 /** Flags of a copy: which end is named by reference (grant_table.h `GNTCOPY_*`). */
 export const gntcopy = { sourceGref: 1, destGref: 2 } as const;
@@ -39,12 +42,17 @@ export class GrantCopy {
   readonly #lock: Lock;
   readonly #frames: Frames;
   readonly #pins: GrantPins;
+  readonly #usual: UsualCopy;
 
   constructor(memory: MachineMemory, lock: Lock, frames: Frames, pins: GrantPins) {
     this.#memory = memory;
     this.#lock = lock;
     this.#frames = frames;
     this.#pins = pins;
+    this.#usual = usualCopy(memory);
+    Atomics.add(memory.words, header.attached, 1);
+    // Who holds the lock may copy alone, and mark nothing. A thread that is terminated here has taken nothing, only waited.
+    while (lock.owner !== undefined) Atomics.wait(memory.words, header.lock, memory.words[header.lock] as number, 1);
   }
 
   /** Copies each element for itself: one that fails stops no other (GNTTABOP_copy). */
@@ -71,10 +79,59 @@ export class GrantCopy {
     flags: number,
   ): number {
     if (len === 0) return gntst.okay;
-    const fromGref = (flags & gntcopy.sourceGref) !== 0;
-    const toGref = (flags & gntcopy.destGref) !== 0;
     // Held while the bytes move: else a pin of a caller that dies here could not be told from a live one.
     this.#lock.acquire(caller);
+    const status = this.#copy(caller, sourceDom, source, sourceOffset, destDom, dest, destOffset, len, flags);
+    this.#lock.release();
+    return status;
+  }
+
+  /**
+   * Copies all of a list, to `peer`'s grants or from them, as {@link copy} would one by one; the lock is held throughout, so nothing but
+   * what granters write comes between. Each element gets its status; answers the index of the first that failed, or -1.
+   */
+  copyList(caller: Domid, peer: Domid, list: CopyList, toPeer: boolean): number {
+    // The numbers of an element's words are written out: an imported constant is looked up at each use.
+    const { words, end } = list;
+    const usual = this.#usual;
+    const write = toPeer ? 1 : 0;
+    let failed = -1;
+    this.#lock.acquire(caller);
+    const slot = this.#memory.callerOf(caller) < 0 ? -1 : this.#memory.slotOf(peer === DOMID_SELF ? caller : peer);
+    const control = this.#memory.control(slot) * 4;
+    for (let at = 0; at < end; at += 6) {
+      const ref = words[at] as number;
+      const offset = words[at + 1] as number;
+      const frame = words[at + 2] as number;
+      const frameOffset = words[at + 3] as number;
+      const length = words[at + 4] as number;
+      let status = 0;
+      if (length !== 0 && (slot < 0 || usual(control, caller, write, ref, offset, frame, frameOffset, length) === 0)) {
+        status = toPeer
+          ? this.#copy(caller, DOMID_SELF, frame, frameOffset, peer, ref, offset, length, gntcopy.destGref)
+          : this.#copy(caller, peer, ref, offset, DOMID_SELF, frame, frameOffset, length, gntcopy.sourceGref);
+        if (status !== gntst.okay && failed < 0) failed = at / COPY_WORDS;
+      }
+      words[at + 5] = status;
+    }
+    this.#lock.release();
+    return failed;
+  }
+
+  /** {@link copy} with the lock held, and not of nothing. */
+  #copy(
+    caller: Domid,
+    sourceDom: Domid,
+    source: number,
+    sourceOffset: number,
+    destDom: Domid,
+    dest: number,
+    destOffset: number,
+    len: number,
+    flags: number,
+  ): number {
+    const fromGref = (flags & gntcopy.sourceGref) !== 0;
+    const toGref = (flags & gntcopy.destGref) !== 0;
     const sourceSlot = this.#memory.callerOf(caller) < 0 ? gntst.bad_domain : this.#end(caller, sourceDom, fromGref);
     const destSlot = sourceSlot < 0 ? sourceSlot : this.#end(caller, destDom, toGref);
     let status = destSlot < 0 ? destSlot : gntst.okay;
@@ -88,7 +145,6 @@ export class GrantCopy {
       if (from > 0 && fromGref) this.#pins.unpin(sourceSlot, source, pinOf.hostRead);
       if (to > 0 && toGref) this.#pins.unpin(destSlot, dest, pinOf.hostWrite);
     }
-    this.#lock.release();
     return status;
   }
 

@@ -12,8 +12,8 @@ const WRITE_PINS = 0x00ff00ff;
 const COUNTER_TOP = 7;
 const RETRIES = 5;
 
-/** Word offsets in an active entry. */
-const active = { pin: 0, domid: 1, frame: 2 } as const;
+/** Word offsets in an active entry (grant_table.c `struct active_grant_entry`). */
+export const active = { pin: 0, domid: 1, frame: 2 } as const;
 
 /** Who pins an entry and how. */
 export type PinFor = 'map' | 'copy';

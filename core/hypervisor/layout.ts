@@ -19,6 +19,8 @@ export const header = {
   created: 3,
   /** Where the search for free frames begins. */
   frameHint: 4,
+  /** How many have attached to the memory: one is the only thread that makes calls. Never counts down. */
+  attached: 5,
   lock: 32,
 } as const;
 

@@ -16,7 +16,7 @@ export const granterOf = (word: number): number => word >>> SLOT;
 
 /**
  * Each domain's own record of what it has mapped (grant_table.c `struct grant_mapping`): the one truth about mappings, from which
- * pins, in-use bits and frame counts can be made anew. The lock is held.
+ * pins, in-use bits and frame counts can be made anew. The lock is held, so stores are plain; their order is what a death leaves.
  */
 export class Maptrack {
   readonly #memory: MachineMemory;
@@ -61,20 +61,20 @@ export class Maptrack {
     words[entry + mapping.frame] = frame;
     if (free === 0) words[at + control.freshHandle] = handle + 1;
     else words[at + control.freeHandle] = words[entry + mapping.next] as number;
-    Atomics.store(words, entry, flagsOf(flags) | (granter << SLOT));
+    words[entry] = flagsOf(flags) | (granter << SLOT);
     return handle;
   }
 
   /** Changes which halves of a mapping are left. */
   keep(entry: number, flags: number): void {
-    Atomics.store(this.#words, entry, ((this.#words[entry] as number) & ~FLAGS) | flags);
+    this.#words[entry] = ((this.#words[entry] as number) & ~FLAGS) | flags;
   }
 
   /** Ends a mapping: its handle is free. */
   remove(slot: number, handle: number, entry: number): void {
     const words = this.#words;
     const free = this.#memory.control(slot) + control.freeHandle;
-    Atomics.store(words, entry, 0);
+    words[entry] = 0;
     words[entry + mapping.next] = words[free] as number;
     words[free] = handle + 1;
   }

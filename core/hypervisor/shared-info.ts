@@ -25,10 +25,12 @@ const UPCALL_MASK = 0xff00;
 export class SharedInfo {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
+  readonly #load: (at: number) => number;
 
   constructor(memory: MachineMemory) {
     this.#memory = memory;
     this.#words = memory.words;
+    this.#load = memory.code.load;
   }
 
   /** The first word of a slot's page. */
@@ -51,12 +53,12 @@ export class SharedInfo {
   }
 
   isPending(page: number, port: number): boolean {
-    return (Atomics.load(this.#words, page + word.pending + (port >>> 5)) & (1 << (port & 31))) !== 0;
+    return (this.#load((page + word.pending + (port >>> 5)) * 4) & (1 << (port & 31))) !== 0;
   }
 
   isMasked(page: number, abi32: boolean, port: number): boolean {
     const at = page + (abi32 ? word.mask32 : word.mask64) + (port >>> 5);
-    return (Atomics.load(this.#words, at) & (1 << (port & 31))) !== 0;
+    return (this.#load(at * 4) & (1 << (port & 31))) !== 0;
   }
 
   /** Sets MASK: a guest's own business, no call. */
@@ -120,7 +122,7 @@ export class SharedInfo {
 
   /** Whether vCPU 0 has an upcall pending, and has not masked upcalls. */
   hasUpcall(page: number): boolean {
-    const upcall = Atomics.load(this.#words, page + word.upcall);
+    const upcall = this.#load((page + word.upcall) * 4);
     return (upcall & UPCALL_PENDING) !== 0 && (upcall & UPCALL_MASK) === 0;
   }
 }

@@ -1,9 +1,8 @@
 import { errno } from '../../core/abi/errno.js';
-import { gntst } from '../../core/abi/gntst.js';
-import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
+import { type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
 import { type CopySegment, GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
 import { GrantError, XenError } from '../../core/errors.js';
-import { gntcopy } from '../../core/hypervisor/grant-copy.js';
+import { CopyList } from '../../core/hypervisor/copy-list.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { OwnDomain } from './own-domain.js';
@@ -19,6 +18,7 @@ export class HypervisorGrantTable extends GrantTable {
   readonly #views: FrameViews;
   readonly #pool: PagePool;
   readonly #parked: ParkedGrants;
+  readonly #list = new CopyList();
   #owned = 0;
   #shared = 0;
   #mapped = 0;
@@ -81,8 +81,8 @@ export class HypervisorGrantTable extends GrantTable {
   }
 
   override copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {
-    const source = this.#frames(from);
-    const dest = this.#frames(to);
+    const source = FramePage.live(from);
+    const dest = FramePage.live(to);
     const { code } = this.#own.hypervisor.memory;
     const sourceAddress = source.frame * PAGE_SIZE;
     const destAddress = dest.frame * PAGE_SIZE;
@@ -210,31 +210,45 @@ export class HypervisorGrantTable extends GrantTable {
     return handles;
   }
 
-  #frames(page: Page): FramePage {
-    if (!(page instanceof FramePage)) throw new TypeError('only pages of this grant table can be copied');
-    if (page.isGone) throw new TypeError('this page has been disposed');
-    return page;
-  }
-
-  /** Every element is done, as in Xen's batch; the first that failed is thrown at the end. */
+  /**
+   * Every element is done, as in Xen's batch; the first that failed is thrown at the end. A segment that is a mistake is thrown at once,
+   * after what comes before it.
+   */
   #copy(peer: Domid, segments: readonly CopySegment[], toPeer: boolean): void {
-    const { hypervisor, domid } = this.#check();
-    const { grantCopy } = hypervisor;
+    this.#check();
+    const pageSize = PAGE_SIZE;
+    // A list that is in use has a segment's own code calling this.
+    const list = this.#list.end === 0 ? this.#list : new CopyList();
     let failed: GrantError | undefined;
-    for (const { ref, offset, page, pageOffset, length } of segments) {
-      const own = this.#frames(page);
-      if ((pageOffset >>> 0) + (length >>> 0) > own.count * PAGE_SIZE) {
-        throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
+    try {
+      for (let i = 0; i < segments.length; i++) {
+        const { ref, offset, page, pageOffset, length } = segments[i] as CopySegment;
+        const own = FramePage.live(page);
+        if (!(pageOffset >= 0 && length >= 0 && pageOffset + length <= own.count * pageSize)) {
+          throw new RangeError(`${length} bytes from ${pageOffset} leave the page`);
+        }
+        list.add(ref, offset, own.frame + (pageOffset >>> PAGE_SHIFT), pageOffset & (pageSize - 1), length);
+        if (list.isFull) {
+          const error = this.#copyList(peer, list, toPeer);
+          failed ??= error;
+        }
       }
-      const frame = own.frame + (pageOffset >>> PAGE_SHIFT);
-      const at = pageOffset & (PAGE_SIZE - 1);
-      const status = toPeer
-        ? grantCopy.copy(domid, DOMID_SELF, frame, at, peer, ref, offset, length, gntcopy.destGref)
-        : grantCopy.copy(domid, peer, ref, offset, DOMID_SELF, frame, at, length, gntcopy.sourceGref);
-      if (status !== gntst.okay) {
-        failed ??= new GrantError(status, `GNTTABOP_copy with reference ${ref} of domain ${peer}`);
-      }
+    } finally {
+      const error = list.end === 0 ? undefined : this.#copyList(peer, list, toPeer);
+      failed ??= error;
     }
     if (failed !== undefined) throw failed;
+  }
+
+  /** Copies what the list holds and empties it; the first element's error. */
+  #copyList(peer: Domid, list: CopyList, toPeer: boolean): GrantError | undefined {
+    const { hypervisor, domid } = this.#own;
+    const failed = hypervisor.grantCopy.copyList(domid, peer, list, toPeer);
+    const error =
+      failed < 0
+        ? undefined
+        : new GrantError(list.status(failed), `GNTTABOP_copy with reference ${list.ref(failed)} of domain ${peer}`);
+    list.clear();
+    return error;
   }
 }

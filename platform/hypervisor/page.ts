@@ -54,6 +54,17 @@ export class FramePage implements Page {
     return this.#words;
   }
 
+  /**
+   * A page that is one of these and has not been disposed. It asks for a private field, which costs a test of the object's shape;
+   * `instanceof` walks up its prototypes.
+   * @throws TypeError
+   */
+  static live(page: Page): FramePage {
+    if (!(#views in page)) throw new TypeError('only pages of this grant table can be copied');
+    if (page.#views === undefined) throw new TypeError('this page has been disposed');
+    return page;
+  }
+
   /** Whether the page has been disposed. */
   get isGone(): boolean {
     return this.#views === undefined;

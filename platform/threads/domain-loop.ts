@@ -1,6 +1,6 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
-import { hasActiveRequests } from './active-requests.js';
+import { ActivityWatch } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
 
 /** What a loop enters: a domain's event channels. */
@@ -26,6 +26,11 @@ interface Resident {
 
 /** Events that are delivered before promises are resumed. */
 const EVENTS_PER_ENTRY = 64;
+/**
+ * Milliseconds of a sleep for which it is not certain that nothing else is under way. After it the event loop has a turn, and the
+ * next sleep is certain.
+ */
+const UNCERTAIN_MS = 20;
 /** Milliseconds before the event loop has a turn, for timers, files and sockets. */
 const TURN_MS = 1;
 /** Rounds of entering between two looks at the clock. */
@@ -51,6 +56,7 @@ export class DomainLoop {
   readonly #spinner: Spinner;
   readonly #hasMail: () => boolean;
   readonly #residents: Resident[] = [];
+  readonly #activity = new ActivityWatch();
   #running = false;
   #scheduled = false;
   /** Events delivered so far, over all domains. */
@@ -119,9 +125,10 @@ export class DomainLoop {
       if (runTicks !== undefined) runTicks();
       else if (this.delivered !== before) return true;
       if (this.#spinner.spin(this.#hasUpcall)) continue;
-      if (this.#blocking && !hasActiveRequests()) {
-        if (!this.#block()) return true;
-      } else if (this.#park()) return false;
+      const activity = this.#blocking ? this.#activity.look() : 'some';
+      if (activity === 'some') {
+        if (this.#park()) return false;
+      } else if (!this.#block(activity === 'none' ? undefined : UNCERTAIN_MS)) return true;
     }
     return true;
   }
@@ -151,15 +158,15 @@ export class DomainLoop {
     return all;
   }
 
-  /** Sleeps until an event comes; false when something else has woken the thread, which its event loop will know of. */
-  #block(): boolean {
+  /** Sleeps until an event comes, for `ms` at most; false when something else has woken the thread, which its event loop will know of. */
+  #block(ms: number | undefined): boolean {
     const [resident] = this.#residents;
     if (resident === undefined) return false;
     const { domid } = resident;
     const wakes = this.#doorbell.wakes(domid);
     if (!this.#doorbell.rest(domid, blocked)) return true;
     if (this.#hasMail()) this.#doorbell.wake(domid);
-    else this.#doorbell.wait(domid, wakes);
+    else this.#doorbell.wait(domid, wakes, ms);
     return this.#doorbell.hasUpcall(domid);
   }
 }

@@ -1,10 +1,11 @@
 import { expect } from 'chai';
 import { DOMID_SELF, type Domid, type GrantRef, type Port } from '../../../core/abi/units.js';
+import { CopyList } from '../../../core/hypervisor/copy-list.js';
 import { DOMID_XEN } from '../../../core/hypervisor/domains.js';
 import { parked } from '../../../core/hypervisor/doorbell.js';
 import { gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
-import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { expectSound } from './invariants.js';
 import { addDomain, bytesOf, connect, deliver, dom0, dom1, dom2, dom3, grant, ok } from './machine.js';
 import { Mortal } from './mortal.js';
@@ -212,6 +213,28 @@ const scenes: readonly Scene[] = [
       return () => ok(h.grantCopy.copy(dom1, DOMID_SELF, own, 0, dom2, ref, 0, 64, gntcopy.destGref));
     },
   },
+  ...[false, true].map((observed) => ({
+    name: `a list of copies, of which some fail and some are beside mappings${observed ? ', with another thread attached' : ''}`,
+    caller: dom1,
+    prepare: (h: Hypervisor) => {
+      if (observed) new Hypervisor(h.memory);
+      const own = ok(h.pages.populate(dom1, dom1, 1));
+      const refs = [
+        grant(h, dom2, dom1).ref,
+        mapped(h, dom1, dom2, hostMap | readonly).ref,
+        512,
+        grant(h, dom2, dom3).ref,
+        mapped(h, dom1, dom2).ref,
+        grant(h, dom2, dom1).ref,
+      ];
+      const list = new CopyList();
+      for (const ref of refs) list.add(ref, 0, own, 0, 64);
+      return () => {
+        expect(h.grantCopy.copyList(dom1, dom2, list, true)).to.equal(2);
+        expect(h.grantCopy.copyList(dom1, dom2, list, false)).to.equal(2);
+      };
+    },
+  })),
   {
     name: 'creating a domain',
     caller: dom0,

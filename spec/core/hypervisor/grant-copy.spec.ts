@@ -1,10 +1,16 @@
 import { expect } from 'chai';
 import { gntst } from '../../../core/abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../../core/abi/units.js';
-import { type GnttabCopy, gntcopy } from '../../../core/hypervisor/grant-copy.js';
+import { COPY_LIST_ELEMENTS, COPY_WORDS, CopyList } from '../../../core/hypervisor/copy-list.js';
+import { frameKind } from '../../../core/hypervisor/frames.js';
+import { type GnttabCopy, GrantCopy, gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gtf } from '../../../core/hypervisor/grant-entries.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
-import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { GrantPins } from '../../../core/hypervisor/grant-pins.js';
+import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { header } from '../../../core/hypervisor/layout.js';
+import { Lock } from '../../../core/hypervisor/lock.js';
+import { expectSound } from './invariants.js';
 import { bytesOf, dom0, dom1, dom2, dom3, grant, machine, nobody, ok } from './machine.js';
 
 const { sourceGref, destGref } = gntcopy;
@@ -263,6 +269,200 @@ describe('copying granted pages (grant_table.c gnttab_copy)', () => {
       second = revoking;
       hypervisor.grantCopy.copyAll(dom2, [first, second]);
       expect([first.status, second.status]).to.deep.equal([gntst.okay, gntst.general_error]);
+    });
+  });
+
+  describe('lists', () => {
+    const { okay, bad_gntref, general_error, bad_page, bad_copy_arg, bad_domain } = gntst;
+    let list: CopyList;
+    beforeEach(() => {
+      list = new CopyList();
+    });
+    const statuses = (): readonly number[] => Array.from({ length: list.end / COPY_WORDS }, (_, i) => list.status(i));
+    const run = (toPeer: boolean, peer: Domid = dom1, caller: Domid = dom2) =>
+      hypervisor.grantCopy.copyList(caller, peer, list, toPeer);
+    const stage = (pages: number) =>
+      Array.from({ length: pages }, (_, i) => {
+        const granted = grant(hypervisor, dom1, dom2);
+        bytesOf(hypervisor, granted.frame).fill(i + 1);
+        return { ...granted, own: ok(hypervisor.pages.populate(dom2, dom2, 1)) };
+      });
+
+    for (const threads of [1, 2]) {
+      describe(`with ${threads} attached to the memory`, () => {
+        beforeEach(() => {
+          for (let i = 1; i < threads; i++) new Hypervisor(hypervisor.memory);
+        });
+
+        it('copy each element, byte for byte and no byte more, in order', () => {
+          const pages = stage(4);
+          for (const [i, page] of pages.entries()) list.add(page.ref, 10 * i, page.own, 100 + i, 7);
+          list.add((pages[3] as { ref: GrantRef }).ref, 0, (pages[0] as { own: number }).own, 104, 1);
+          expect(run(false)).to.equal(-1);
+          expect(statuses()).to.deep.equal([okay, okay, okay, okay, okay]);
+          const first = [0, 1, 1, 1, 1, 4, 1, 1, 0];
+          expect([...bytesOf(hypervisor, pages[0]?.own ?? 0).slice(99, 108)]).to.deep.equal(first);
+          expect([...bytesOf(hypervisor, pages[3]?.own ?? 0).slice(102, 111)]).to.deep.equal([
+            0,
+            ...new Array(7).fill(4),
+            0,
+          ]);
+          list.clear();
+          list.add(ref, 4093, pages[3]?.own ?? 0, 103, 3);
+          expect(run(true)).to.equal(-1);
+          expect([...bytesOf(hypervisor, frame).slice(4091)]).to.deep.equal([4091 % 251, 4092 % 251, 4, 4, 4]);
+        });
+
+        it('let no element that fails stop another, and tell the first', () => {
+          const tight = grant(hypervisor, dom1, dom2, true);
+          const theirs = grant(hypervisor, dom1, dom3);
+          const gone = grant(hypervisor, dom1, dom2);
+          ok(hypervisor.pages.release(dom1, gone.frame, 1));
+          bytesOf(hypervisor, own).fill(9);
+          const elements: readonly (readonly [number, number, number, number, number, number])[] = [
+            [ref, 0, own, 0, 4, okay],
+            [512, 0, own, 0, 4, bad_gntref],
+            [-1, 0, own, 0, 4, bad_gntref],
+            [tight.ref, 0, own, 0, 4, general_error],
+            [theirs.ref, 0, own, 0, 4, general_error],
+            [gone.ref, 0, own, 0, 4, bad_page],
+            [ref, 0, frame, 0, 4, bad_page],
+            [512, 0, frame, 0, 4, bad_page],
+            [ref, 0, 2 ** 30, 0, 4, bad_page],
+            [ref, 4093, own, 0, 4, bad_copy_arg],
+            [ref, 0, own, 4093, 4, bad_copy_arg],
+            [ref, -1, own, 0, 4, bad_copy_arg],
+            [ref, 0, own, 0, -1, bad_copy_arg],
+            [ref, 0, own, 0, 4097, bad_copy_arg],
+            [512, 0, frame, 9999, 0, okay],
+            [ref, 4092, own, 4092, 4, okay],
+          ];
+          for (const [r, offset, f, at, length] of elements) list.add(r, offset, f, at, length);
+          expect(run(true)).to.equal(1);
+          expect(statuses()).to.deep.equal(elements.map(([, , , , , status]) => status));
+          const bytes = [...bytesOf(hypervisor, frame)];
+          expect([...bytes.slice(0, 5), ...bytes.slice(4091)]).to.deep.equal([9, 9, 9, 9, 4, 4091 % 251, 9, 9, 9, 9]);
+          for (const of of [ref, tight.ref, theirs.ref, gone.ref]) expect(flagsOf(of) & 24).to.equal(0);
+        });
+
+        it('answer what single copies answer, whatever an entry says (XSA-226)', () => {
+          const entry = hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom1), ref);
+          const { words } = hypervisor.memory;
+          for (const flags of [0, 1, 2, 3, 5, 9, 17, 25, 29, 257, 1 + 512]) {
+            for (const domid of [dom1, dom2, dom3]) {
+              for (const granted of [frame, own, 0, -1, 2 ** 29]) {
+                for (const toPeer of [false, true]) {
+                  const answers = [0, 1].map((how) => {
+                    words[entry] = flags | (domid << 16);
+                    words[entry + 1] = granted;
+                    if (how === 0) return [toPeer ? to(1) : from(1), words[entry]];
+                    list.clear();
+                    list.add(ref, 0, own, 0, 1);
+                    run(toPeer);
+                    return [list.status(0), words[entry]];
+                  });
+                  expect(answers[1], `flags ${flags}, domid ${domid}, frame ${granted}`).to.deep.equal(answers[0]);
+                }
+              }
+            }
+          }
+        });
+
+        it('copy beside a mapping, and leave its pins and in-use bits', () => {
+          const handle = ok(hypervisor.grantMap.map(dom2, dom1, ref, gntmap.hostMap | gntmap.readonly));
+          list.add(ref, 0, own, 0, 16);
+          for (const toPeer of [false, true]) {
+            expect(run(toPeer)).to.equal(-1);
+            expect(flagsOf(ref)).to.equal(gtf.permitAccess | gtf.reading);
+          }
+          expectSound(hypervisor, 'after copies beside a mapping');
+          ok(hypervisor.grantMap.unmap(dom2, handle, frame * 4096, 0));
+          expect(flagsOf(ref)).to.equal(gtf.permitAccess);
+        });
+
+        it('copy the frame that is mapped, whatever the granter has made of the entry since (XSA-500)', () => {
+          ok(hypervisor.grantMap.map(dom2, dom1, ref, gntmap.hostMap | gntmap.readonly));
+          const other = grant(hypervisor, dom1, dom2);
+          bytesOf(hypervisor, other.frame).fill(0xee);
+          hypervisor.grantEntries.grantAccess(dom1, ref, dom2, other.frame, false);
+          list.add(ref, 5, own, 0, 1);
+          expect(run(false)).to.equal(-1);
+          expect(bytesOf(hypervisor, own)[0]).to.equal(5);
+          expect(run(true)).to.equal(0);
+          expect(list.status(0)).to.equal(general_error);
+        });
+
+        it('answer bad_domain for every element when there is no such granter, or the caller is dead', () => {
+          list.add(ref, 0, own, 0, 1);
+          list.add(ref, 0, own, 0, 0);
+          expect(run(false, nobody)).to.equal(0);
+          expect(statuses()).to.deep.equal([bad_domain, okay]);
+          ok(hypervisor.destroyDomain(dom0, dom2));
+          expect(run(false)).to.equal(0);
+          expect(run(true)).to.equal(0);
+          expect(statuses()).to.deep.equal([bad_domain, okay]);
+        });
+
+        it('may be from a domain to itself, overlaps being moved as memmove does', () => {
+          const self = grant(hypervisor, dom2, dom2);
+          bytesOf(hypervisor, self.frame).set([1, 2, 3, 4]);
+          list.add(self.ref, 0, self.frame, 1, 4);
+          expect(run(false, DOMID_SELF)).to.equal(-1);
+          expect([...bytesOf(hypervisor, self.frame).slice(0, 6)]).to.deep.equal([1, 1, 2, 3, 4, 0]);
+        });
+
+        it('leave no lock held and nothing pinned', () => {
+          for (let i = 0; i < COPY_LIST_ELEMENTS; i++) list.add(i % 2 === 0 ? ref : 512, 0, own, 0, 4096);
+          expect(list.isFull).to.equal(true);
+          expect(() => list.add(ref, 0, own, 0, 1)).to.throw(RangeError, 'full');
+          run(true);
+          expectSound(hypervisor, 'after a full list');
+        });
+      });
+    }
+
+    /** What the entry's flags are while the bytes move: the granted frame lies beyond the memory, so that moving them traps. */
+    const flagsWhile = (toPeer: boolean): number => {
+      const { words, frames, frameTable, bytes } = hypervisor.memory;
+      Object.defineProperty(hypervisor.memory, 'frames', { value: frames * 2 });
+      const seeing = new GrantCopy(
+        hypervisor.memory,
+        new Lock(hypervisor.memory),
+        hypervisor.frames,
+        new GrantPins(hypervisor.memory, hypervisor.grantEntries, hypervisor.frames),
+      );
+      const beyond = bytes.length / PAGE_SIZE;
+      words[frameTable + beyond * 2] = (dom1 + 1) | (frameKind.page << 16);
+      words[hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom1), ref) + 1] = beyond;
+      list.add(ref, 0, own, 0, 1);
+      expect(() => seeing.copyList(dom2, dom1, list, toPeer)).to.throw('out of bounds');
+      return flagsOf(ref);
+    };
+
+    it('mark the entry in use while they copy, when another thread may look (GTF_reading, GTF_writing)', () => {
+      expect(flagsWhile(false)).to.equal(gtf.permitAccess | gtf.reading);
+    });
+
+    it('mark it for writing when they write to it', () => {
+      expect(flagsWhile(true)).to.equal(gtf.permitAccess | gtf.reading | gtf.writing);
+    });
+
+    it('are waited for by a thread that attaches meanwhile: its domains find no copy that marks nothing', () => {
+      const { words } = hypervisor.memory;
+      const [held, waits] = [words[header.lock], Atomics.wait];
+      const seen: number[] = [];
+      words[header.lock] = dom2 + 1;
+      Atomics.wait = ((array: Int32Array, at: number, value: number) => {
+        seen.push(words[header.attached] as number, value);
+        words[header.lock] = 0;
+        return array === words && at === header.lock ? 'ok' : 'not-equal';
+      }) as typeof Atomics.wait;
+      try {
+        new Hypervisor(hypervisor.memory);
+      } finally {
+        Atomics.wait = waits;
+      }
+      expect([held, seen]).to.deep.equal([0, [2, dom2 + 1]]);
     });
   });
 

@@ -49,6 +49,8 @@ describe('the machine’s memory', () => {
     code.copy(end - 7, end - 8, 4);
     expect([...bytes.subarray(end - 8)]).to.deep.equal([1, 1, 2, 3, 4, 0xab, 0xab, 0xab]);
     expect(() => code.fill(end - 7, 0, 8)).to.throw('out of bounds');
+    expect(code.load(end - 8)).to.equal(0x03020101);
+    expect(() => code.load(end)).to.throw('out of bounds');
   });
 
   it('reaches frames above 2 GiB', () => {

@@ -16,18 +16,20 @@ type Operation = (array: Int32Array, ...rest: number[]) => unknown;
  */
 export class Mortal {
   readonly hypervisor: Hypervisor;
-  readonly #words: Int32Array;
+  #words: Int32Array;
   #proxy: Int32Array;
   #left = Number.POSITIVE_INFINITY;
   #writes = 0;
 
   constructor(size: MachineSize, ring: Ring) {
     const plain = globalThis.Int32Array;
-    let words: Int32Array = new plain(0);
-    this.#proxy = words;
+    this.#words = new plain(0);
+    this.#proxy = this.#words;
+    let hypervisor: Hypervisor | undefined;
     globalThis.Int32Array = new Proxy(plain, {
       construct: (target, args: [SharedArrayBuffer]) => {
-        words = new target(args[0]);
+        const words = new target(args[0]);
+        this.#words = words;
         this.#proxy = new Proxy(words, {
           get: (array, key) => {
             const value: unknown = Reflect.get(array, key);
@@ -42,11 +44,14 @@ export class Mortal {
       },
     });
     try {
-      this.hypervisor = Hypervisor.create(size, ring);
+      this.#run(() => {
+        hypervisor = Hypervisor.create(size, ring);
+      });
     } finally {
       globalThis.Int32Array = plain;
     }
-    this.#words = words;
+    if (hypervisor === undefined) throw new Error('no hypervisor');
+    this.hypervisor = hypervisor;
   }
 
   /** Runs calls that survive; how many writes they made. */

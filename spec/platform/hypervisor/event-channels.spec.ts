@@ -167,6 +167,26 @@ describe('the event channels of a domain', () => {
     expect(seen).to.deep.equal(['first', 'second', 'second', 'late']);
   });
 
+  it('call nothing in an upcall whose subscription another’s handler has ended in it, by itself or with the channel', () => {
+    for (const how of ['unsubscribe', 'dispose'] as const) {
+      const [, b] = connect();
+      const seen: string[] = [];
+      b.subscribe(() => {
+        seen.push('first');
+        if (how === 'dispose') b[Symbol.dispose]();
+        else for (const subscription of ended) subscription.unsubscribe();
+      });
+      const ended = [
+        b.subscribe(() => seen.push('function')),
+        b.subscribe({ next: () => seen.push('observer') }),
+        b.pipe(map(() => 0)).subscribe(() => seen.push('piped')),
+      ];
+      two.enter();
+      expect(seen, how).to.deep.equal(['first']);
+    }
+    expect(errors).to.deep.equal([]);
+  });
+
   it('hand what a subscriber throws to the hook, and serve the others', () => {
     const [a, b] = connect();
     const [c, d] = connect();

@@ -5,6 +5,7 @@ import type { Domid, GrantRef } from '../../../core/abi/units.js';
 import type { SharedPage } from '../../../core/domain/grant-table.js';
 import { GrantError, XenError } from '../../../core/errors.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { header } from '../../../core/hypervisor/layout.js';
 import { HypervisorGrantTable } from '../../../platform/hypervisor/grant-table.js';
 import { addDomain, dom0, dom1, dom2, dom3, grant, machine, nobody } from '../../core/hypervisor/machine.js';
 
@@ -276,6 +277,86 @@ describe('the grant table of a domain', () => {
         .to.throw(GrantError, 'reference 600 of domain 1: GNTST_bad_gntref')
         .with.property('status', gntst.bad_gntref);
       expect([...own.bytes.slice(0, 4)]).to.deep.equal([0, 7, 0, 0]);
+    });
+
+    describe('of more segments than are copied under one lock', () => {
+      const batch = (count: number, wrong: Readonly<Record<number, GrantRef>> = {}) => {
+        const shared = front.share(dom2);
+        const own = back.alloc();
+        own.bytes.fill(7);
+        const segments = Array.from({ length: count }, (_, i) => ({
+          ref: wrong[i] ?? shared.ref,
+          offset: i,
+          page: own,
+          pageOffset: i,
+          length: 1,
+        }));
+        const copied = () => [...shared.bytes].flatMap((byte, i) => (byte === 7 ? [i] : []));
+        return { segments, copied };
+      };
+      const upTo = (count: number, ...without: readonly number[]) =>
+        Array.from({ length: count }, (_, i) => i).filter((i) => !without.includes(i));
+
+      it('are all done, and the first that failed is thrown, be it in the first lot or a later one', () => {
+        for (const failing of [[3, 40, 69], [31], [32], [69]]) {
+          const { segments, copied } = batch(70, Object.fromEntries(failing.map((i) => [i, (600 + i) as GrantRef])));
+          expect(() => back.copyTo(dom1, segments)).to.throw(
+            GrantError,
+            `reference ${600 + (failing[0] as number)} of`,
+          );
+          expect(copied()).to.deep.equal(upTo(70, ...failing));
+        }
+        const { segments, copied } = batch(64);
+        back.copyTo(dom1, segments);
+        back.copyTo(dom1, []);
+        expect(copied()).to.deep.equal(upTo(64));
+      });
+
+      it('let the lock go after every 32, so that no batch keeps another domain waiting for long', () => {
+        const { words } = hypervisor.memory;
+        const { segments } = batch(70);
+        const { exchange } = Atomics;
+        let released = 0;
+        Atomics.exchange = ((array: Int32Array, at: number, value: number) => {
+          if (array === words && at === header.lock) released++;
+          return exchange(array, at, value);
+        }) as typeof Atomics.exchange;
+        try {
+          back.copyTo(dom1, segments);
+        } finally {
+          Atomics.exchange = exchange;
+        }
+        expect(released).to.equal(3);
+      });
+
+      it('stop at a segment that is a mistake, what comes before it being done', () => {
+        for (const at of [0, 5, 32, 40]) {
+          const { segments, copied } = batch(50, { 2: 600 as GrantRef });
+          const mistaken = segments.map((segment, i) => (i === at ? { ...segment, pageOffset: 4096 } : segment));
+          expect(() => back.copyTo(dom1, mistaken)).to.throw(RangeError, 'leave the page');
+          expect(copied()).to.deep.equal(upTo(at, 2));
+          // Nothing of it is left for the next call.
+          back.copyTo(dom1, segments.slice(10, 11));
+          expect(copied()).to.include(10);
+        }
+      });
+
+      it('run no code of a segment’s with the lock held, and stand it copying too', () => {
+        const { words } = hypervisor.memory;
+        const inner = batch(40);
+        const outer = batch(40);
+        const page = outer.segments[0]?.page;
+        const reentrant = outer.segments.map((segment) => ({
+          ...segment,
+          get page() {
+            expect(words[header.lock]).to.equal(0);
+            back.copyTo(dom1, inner.segments.slice(segment.offset, segment.offset + 1));
+            return page as NonNullable<typeof page>;
+          },
+        }));
+        back.copyTo(dom1, reentrant);
+        expect([inner.copied(), outer.copied()]).to.deep.equal([upTo(40), upTo(40)]);
+      });
     });
 
     it('answer bad_copy_arg where a page is crossed', () => {
