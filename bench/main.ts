@@ -12,6 +12,7 @@ import { table } from './lib/table.js';
 import { copy } from './suites/copy.js';
 import { events } from './suites/events.js';
 import { ring } from './suites/ring.js';
+import { start } from './suites/start.js';
 import { storm } from './suites/storm.js';
 import { threads } from './suites/threads.js';
 
@@ -22,6 +23,7 @@ const suites: Readonly<Record<string, Suite>> = {
   events,
   threads,
   storm,
+  start,
 };
 
 interface Options {

@@ -1,5 +1,19 @@
 import 'reflect-metadata';
 
+/**
+ * What a driver and a domain's module need of inversify, from the copy that this package runs on: a worker that takes it from here
+ * does not load another.
+ */
+export {
+  ContainerModule,
+  type ContainerModuleLoadOptions,
+  inject,
+  injectable,
+  multiInject,
+  named,
+  optional,
+  tagged,
+} from 'inversify';
 export { BackRing } from './abi/back-ring.js';
 export { type ErrnoName, errno, errnoName } from './abi/errno.js';
 export {

@@ -60,11 +60,13 @@ export class Audit {
 
   /**
    * Takes the lock from a domain whose thread is gone, if it held it, and repairs what it left half done; destroying the domain
-   * is the caller's next step. Returns what was mended, in words. To be called once no thread of `dead` runs any more.
+   * is the caller's next step, or is finished here where that came first. Returns what was mended, in words. To be called once no
+   * thread of `dead` runs any more, and before another domain gets its domid. @throws StuckLock, before it changes anything
    */
   recover(caller: Domid, dead: Domid): readonly string[] {
     const mended: string[] = [];
     if (this.#lock.takeOver(dead, caller)) mended.push(`domain ${dead} held the lock`);
+    this.#domains.threadEnded(dead);
     for (const slot of this.#domains.slots()) {
       if (this.#isUnborn(slot)) {
         mended.push(`domain ${this.#domains.domid(slot)} was not built to the end`);
@@ -79,8 +81,9 @@ export class Audit {
       if (now === life.dying) {
         mended.push(`domain ${this.#domains.domid(slot)} was not destroyed to the end`);
         this.#teardown.tearDown(slot);
-      } else if (now === life.zombie && this.#words[this.#memory.control(slot) + control.pages] === 0) {
-        this.#domains.vacate(slot);
+      } else if (now === life.zombie && !this.#domains.hasThread(slot)) {
+        // What its thread's end, or a caller who died, has left to do.
+        this.#teardown.tearDown(slot);
       }
     }
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
@@ -145,7 +148,12 @@ export class Audit {
         this.#frames.free(frame);
       } else if (!isTable) of.pages++;
     });
-    for (const { slot, pages } of slots.values()) this.#words[this.#memory.control(slot) + control.pages] = pages;
+    for (const [domid, { slot, pages }] of slots) {
+      const counted = this.#memory.control(slot) + control.pages;
+      if (this.#words[counted] === pages) continue;
+      mended.push(`domain ${domid} has ${pages} pages and counted ${this.#words[counted]}`);
+      this.#words[counted] = pages;
+    }
   }
 
   #tablesOf(slot: number): ReadonlySet<number> {

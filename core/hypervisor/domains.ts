@@ -33,6 +33,12 @@ export interface DomainOptions {
   readonly maxGrantFrames?: number;
   /** Frames of mappings, 256 mappings in each, 0 … 1024. Default 1024. */
   readonly maxMaptrackFrames?: number;
+  /**
+   * Whether another thread than the toolstack's makes its calls. Such a domain, when it is destroyed, keeps its slot, its pages
+   * and what it maps until {@link Hypervisor.recover} is told that the thread is gone: Xen pauses a domain before it takes its
+   * memory away, but a thread goes on writing wherever it has a view. Default false.
+   */
+  readonly ownThread?: boolean;
 }
 
 /** What {@link Domains.lifeOf} tells of a domain. */
@@ -45,7 +51,7 @@ const limit = (what: string, value: number, min: number, max: number): number =>
   return value;
 };
 
-/** Which domains there are. A domain has a slot from its creation until the last of its pages is let go. */
+/** Which domains there are. A domain has a slot from its creation until its thread is gone and the last of its pages let go. */
 export class Domains {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
@@ -70,7 +76,9 @@ export class Domains {
    */
   create(caller: Domid, options: DomainOptions): number {
     const flags =
-      (options.privileged ? domainFlag.privileged : 0) | (options.abi === 'x86_32-abi' ? domainFlag.abi32 : 0);
+      (options.privileged ? domainFlag.privileged : 0) |
+      (options.abi === 'x86_32-abi' ? domainFlag.abi32 : 0) |
+      (options.ownThread ? domainFlag.ownThread : 0);
     const maxPort = limit('maxEventChannels', options.maxEventChannels ?? 1023, 1, 131071);
     const maxGrantFrames = limit('maxGrantFrames', options.maxGrantFrames ?? GRANT_FRAMES_LIMIT, 1, GRANT_FRAMES_LIMIT);
     const maxMaptrackFrames = limit(
@@ -103,7 +111,7 @@ export class Domains {
     return result;
   }
 
-  /** How a domain is: a zombie has been destroyed, and others still map pages of it. */
+  /** How a domain is: a zombie has been destroyed, and others still map pages of it, or its own thread has not ended. */
   lifeOf(domid: Domid): DomainLife {
     const slot = this.#memory.slotOf(domid);
     const now = slot < 0 ? life.none : this.lifeIn(slot);
@@ -140,12 +148,23 @@ export class Domains {
     return Atomics.load(this.#words, this.#memory.control(slot) + control.life);
   }
 
+  /** Whether a thread of its own may still run in a slot's domain. */
+  hasThread(slot: number): boolean {
+    return ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.ownThread) !== 0;
+  }
+
+  /** Notes that no thread of a domain runs any more. The lock is held. */
+  threadEnded(domid: Domid): void {
+    const slot = this.#memory.slotOf(domid);
+    if (slot >= 0) Atomics.and(this.#words, this.#memory.control(slot) + control.flags, ~domainFlag.ownThread);
+  }
+
   /** One page less in a slot; a zombie goes with its last. The lock is held. */
   pageFreed(slot: number): void {
     const at = this.#memory.control(slot);
     const pages = (this.#words[at + control.pages] as number) - 1;
     this.#words[at + control.pages] = pages;
-    if (pages === 0 && this.lifeIn(slot) === life.zombie) this.vacate(slot);
+    if (pages === 0 && this.lifeIn(slot) === life.zombie && !this.hasThread(slot)) this.vacate(slot);
   }
 
   /**

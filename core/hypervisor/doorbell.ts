@@ -18,7 +18,8 @@ export type Ring = (domid: Domid) => void;
 
 /**
  * How a domain without anything to do learns of an event. Each raise that begins an upcall exchanges `state` with running:
- * whoever finds it set, and only that one, counts `wake` up and rings.
+ * whoever finds it set, and only that one, counts `wake` up and rings. A raise may come late, for a domain that is gone: then who
+ * has the slot now is rung for, if its state was taken; so a ring for a domain that does not rest, or is no more, does no harm.
  */
 export class Doorbell {
   readonly #memory: MachineMemory;

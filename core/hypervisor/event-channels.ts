@@ -14,7 +14,9 @@ import {
   stateOf,
   unboundPort,
 } from './ports.js';
-import type { SharedInfo } from './shared-info.js';
+import { portsOf2Level, type SharedInfo } from './shared-info.js';
+
+const EVENTS_32 = portsOf2Level(true);
 
 /** What EVTCHNOP_status reports (event_channel.h `evtchn_status`). */
 export type PortStatus = { readonly vcpu: number } & (
@@ -165,12 +167,14 @@ export class EventChannelOps {
 
   /**
    * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear.
-   * It takes no lock, so one that races with the port's close may be found by the port's next user: as a spurious event.
+   * It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
+   * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
    */
   raise(slot: number, port: number): void {
-    const page = this.#sharedInfo.at(slot);
-    if (this.#sharedInfo.setPending(page, port)) return;
     const abi32 = this.#sharedInfo.isAbi32(slot);
+    if (abi32 && port >= EVENTS_32) return;
+    const page = this.#sharedInfo.pageOf(slot, abi32);
+    if (this.#sharedInfo.setPending(page, port)) return;
     if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
   }
 

@@ -172,13 +172,16 @@ export class GrantEntries {
     return (Atomics.load(this.#words, this.#own(domid, ref)) & IN_USE) !== 0;
   }
 
-  /** Voids every grant of a slot, and its references; only the in-use bits of mapped ones stay. The lock is held. */
-  voidAll(slot: number): void {
+  /**
+   * Voids every grant of a slot; only the in-use bits of mapped ones stay. Its references too, unless a thread may still run that
+   * gives them back. The lock is held.
+   */
+  voidAll(slot: number, keepsRefs: boolean): void {
     const map = this.#memory.control(slot) + slotPage.refMap;
     for (let ref = 0; ref < this.count(slot); ref++) {
       const entry = this.entry(slot, ref);
       if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE);
-      if (this.#words[map + (ref >>> 5)] !== 0) this.#words[map + (ref >>> 5)] = 0;
+      if (!keepsRefs && this.#words[map + (ref >>> 5)] !== 0) this.#words[map + (ref >>> 5)] = 0;
     }
   }
 

@@ -9,7 +9,7 @@ import { GrantEntries } from './grant-entries.js';
 import { GrantMap } from './grant-map.js';
 import { GrantPins } from './grant-pins.js';
 import { type Ledger, LedgerBook } from './ledger.js';
-import { Lock } from './lock.js';
+import { Lock, type LockOptions } from './lock.js';
 import { Maptrack } from './maptrack.js';
 import { MachineMemory, type MachineSize } from './memory.js';
 import { Pages } from './pages.js';
@@ -20,9 +20,24 @@ import { Upcalls } from './upcalls.js';
 import type { SharedMemory } from './web-assembly.js';
 
 /**
+ * Asked in a thread that waits for the lock, every few milliseconds while it does not change hands: `owner` has it, the wait has
+ * lasted `ms`. True says that no thread of `owner` runs any more; it is recovered on the spot, and the call that waited goes on.
+ * It must be certain, and belongs in the one thread that creates and destroys domains: elsewhere `owner` could be another domain
+ * of that number by the time of the answer. It makes no calls; it may end the owner's thread.
+ */
+export type OnStuck = (owner: Domid, ms: number) => boolean;
+
+/**
  * Our Xen: tables in one shared memory, and the calls that change them. A call is run by the thread that makes it, for the domain
  * that it names as its first argument; it answers as Xen does, and delivers nothing itself. Any number of threads may each have
- * one of these over the same memory.
+ * one of these over the same memory; a domain's calls are one thread's.
+ *
+ * Without the lock go send, mask, unmask and the scan, the doorbell, and what a domain does with its own grant entries, references
+ * and pages. A thread may be terminated in any of them, or its domain destroyed while it runs, or its peer's. That is sound because
+ * a slot, its tables and whatever its thread has views of stay as they are until the thread has ended (`ownThread` of
+ * DomainOptions), and because into another's slot, whoever has it by now, they write hints alone: bits of PENDING, selector and
+ * upcall, and the doorbell's two words. A hint too many wakes a domain that finds nothing to do; one that a dead thread was about
+ * to give is given by {@link Hypervisor.recover}.
  */
 export class Hypervisor {
   readonly memory: MachineMemory;
@@ -40,10 +55,15 @@ export class Hypervisor {
   readonly #audit: Audit;
   readonly #ledger: LedgerBook;
 
-  /** Attaches to the machine in `memory`. @param ring called for a parked domain that has got an event */
-  constructor(memory: SharedMemory | MachineMemory, ring: Ring = () => {}) {
+  /**
+   * Attaches to the machine in `memory`.
+   * @param ring called for a parked domain that has got an event
+   * @param onStuck how this thread finds out that it waits for a dead one; where it cannot, its call ends with StuckLock after
+   *   3 seconds, and other threads' after 10
+   */
+  constructor(memory: SharedMemory | MachineMemory, ring: Ring = () => {}, onStuck?: OnStuck) {
     const machine = memory instanceof MachineMemory ? memory : new MachineMemory(memory);
-    const lock = new Lock(machine);
+    const lock = new Lock(machine, onStuck && { onStuck: this.#recoverIf(onStuck) });
     const frames = new Frames(machine);
     const sharedInfo = new SharedInfo(machine);
     const ports = new Ports(machine, frames, sharedInfo);
@@ -88,8 +108,8 @@ export class Hypervisor {
   }
 
   /** Makes an empty machine. */
-  static create(size: MachineSize = {}, ring?: Ring): Hypervisor {
-    return new Hypervisor(MachineMemory.create(size), ring);
+  static create(size: MachineSize = {}, ring?: Ring, onStuck?: OnStuck): Hypervisor {
+    return new Hypervisor(MachineMemory.create(size), ring, onStuck);
   }
 
   /** {@link Teardown.destroy} */
@@ -105,5 +125,11 @@ export class Hypervisor {
   /** {@link LedgerBook.of} */
   ledger(domid?: Domid): Ledger {
     return this.#ledger.of(domid);
+  }
+
+  #recoverIf(isGone: OnStuck): NonNullable<LockOptions['onStuck']> {
+    return (owner, heir, ms) => {
+      if (isGone(owner, ms)) this.#audit.recover(heir, owner);
+    };
   }
 }

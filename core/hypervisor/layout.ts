@@ -25,10 +25,14 @@ export const header = {
 } as const;
 
 /** Marks a memory that holds our Xen, in this layout. */
-export const MAGIC = 0x53585201;
+export const MAGIC = 0x53585202;
 
-/** Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references. */
-export const SLOT_PAGES = 4;
+/**
+ * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, and shared_info
+ * once more, for a domain of the 32-bit ABI. Who raises an event without the lock may still take the slot for that of the domain
+ * before; in a page of the other ABI it would set a bit of the mask where it means one of PENDING.
+ */
+export const SLOT_PAGES = 5;
 /** As many domains as the slot field of a port's word can tell apart. */
 export const MAX_SLOTS = 256;
 
@@ -62,6 +66,9 @@ export const control = {
   freshHandle: 79,
   /** The port at which the next scan begins. */
   scanNext: 78,
+  /** The thread that makes the domain's calls, as its platform numbers threads, and when it began; 0 where nobody told. */
+  thread: 80,
+  threadStart: 81,
   /** Lists of frames. */
   grantFrameList: 128,
   activeFrameList: 192,
@@ -69,13 +76,18 @@ export const control = {
 } as const;
 
 /** Words from a slot's beginning to its further pages. */
-export const slotPage = { sharedInfo: PAGE_WORDS, maptrackFrameList: 2 * PAGE_WORDS, refMap: 3 * PAGE_WORDS } as const;
+export const slotPage = {
+  sharedInfo: PAGE_WORDS,
+  maptrackFrameList: 2 * PAGE_WORDS,
+  refMap: 3 * PAGE_WORDS,
+  sharedInfo32: 4 * PAGE_WORDS,
+} as const;
 
 /** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */
-export const domainFlag = { privileged: 1, abi32: 2 } as const;
+export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4 } as const;
 
 /** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
 export const PORTS_PER_BUCKET = 64;

@@ -40,9 +40,11 @@ export class Pages {
       const pages = this.#memory.control(slot) + control.pages;
       this.#words[pages] = (this.#words[pages] as number) + count;
     }
+    // Another's pages are zeroed under the lock: without it that domain could be destroyed meanwhile, and they be somebody else's.
+    if (frame > 0 && caller !== domid) this.#memory.zero(frame, count);
     this.#lock.release();
-    // Nobody else knows the frames yet, so the lock need not wait for this.
-    if (frame > 0) this.#memory.zero(frame, count);
+    // Nobody else knows one's own frames yet, and they stay one's own as long as one's thread runs.
+    if (frame > 0 && caller === domid) this.#memory.zero(frame, count);
     return frame;
   }
 

@@ -35,7 +35,12 @@ export class SharedInfo {
 
   /** The first word of a slot's page. */
   at(slot: number): number {
-    return this.#memory.control(slot) + slotPage.sharedInfo;
+    return this.pageOf(slot, this.isAbi32(slot));
+  }
+
+  /** The first word of the page that a slot has for an ABI. */
+  pageOf(slot: number, abi32: boolean): number {
+    return this.#memory.control(slot) + (abi32 ? slotPage.sharedInfo32 : slotPage.sharedInfo);
   }
 
   isAbi32(slot: number): boolean {

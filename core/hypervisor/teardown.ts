@@ -45,8 +45,9 @@ export class Teardown {
 
   /**
    * Destroys a domain: its ports close, so that peers wait for it again; its mappings end; its grants are void; its pages are
-   * freed, but for those that others map, with which it stays a zombie until the last is let go. -EPERM unless the caller is
-   * privileged, -EINVAL itself, -ESRCH.
+   * freed, but for those that others map, with which it stays a zombie until the last is let go. Where a thread of its own may
+   * still run, its mappings and pages last, and their granters see them in use, until {@link Audit.recover}. -EPERM unless the
+   * caller is privileged, -EINVAL itself, -ESRCH.
    */
   destroy(caller: Domid, domid: Domid): number {
     if (!this.#domains.isPrivileged(caller)) return -errno.EPERM;
@@ -58,16 +59,20 @@ export class Teardown {
     return slot < 0 ? -errno.ESRCH : 0;
   }
 
-  /** Does the work of {@link destroy}, or the rest of it where a caller died before the end. The lock is held. */
+  /** Does the work of {@link destroy}, or the rest of it: where a caller died midway, or a thread has ended. The lock is held. */
   tearDown(slot: number): void {
     const words = this.#words;
     const at = this.#memory.control(slot);
     Atomics.store(words, at + control.life, life.dying);
     for (let port = 1; port < this.#ports.valid(slot); port++) this.#events.closeIn(slot, port);
-    this.#map.releaseMappings(slot);
-    this.#entries.voidAll(slot);
-    this.#pages.releaseAll(slot);
-    if (words[at + control.pages] === 0) this.#domains.vacate(slot);
+    // A thread cannot be paused: what it has views of must not become another's as long as it may write there.
+    const threadRuns = this.#domains.hasThread(slot);
+    this.#entries.voidAll(slot, threadRuns);
+    if (!threadRuns) {
+      this.#map.releaseMappings(slot);
+      this.#pages.releaseAll(slot);
+    }
+    if (words[at + control.pages] === 0 && !threadRuns) this.#domains.vacate(slot);
     else Atomics.store(words, at + control.life, life.zombie);
   }
 }

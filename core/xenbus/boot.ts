@@ -8,10 +8,21 @@ export type DomainModule = Readonly<Record<string, unknown>>;
 
 const isBackend = (candidate: unknown): candidate is BackendClass => driverInfo(candidate)?.end === 'backend';
 
-/** What is wrong with a default export. Modules of another copy of inversify look alike, and are none of ours. */
-const foreign = (bindings: unknown): string =>
-  typeof bindings === 'object' && bindings?.constructor?.name === ContainerModule.name
-    ? 'its bindings are made with another copy of inversify than splitring has: install one version for both (npm ls inversify)'
+/**
+ * Whether a default export holds bindings: a ContainerModule of our copy of inversify, or of an author's own, which the published
+ * package does not share. Bindings are made by the container that loads them, so it is enough that the module is loaded as ours are.
+ */
+const isBindings = (candidate: unknown): candidate is ContainerModule =>
+  candidate instanceof ContainerModule ||
+  (looksLikeBindings(candidate) && 'load' in candidate && typeof candidate.load === 'function');
+
+const looksLikeBindings = (candidate: unknown): candidate is object =>
+  typeof candidate === 'object' && candidate?.constructor?.name === ContainerModule.name;
+
+/** What is wrong with a default export. */
+const wrongBindings = (candidate: unknown): string =>
+  looksLikeBindings(candidate)
+    ? 'its bindings are made with an inversify that is too old (before 7) to be loaded here: take ContainerModule and inject from splitring'
     : "the default export of a domain's module must be an inversify ContainerModule with its bindings";
 
 /**
@@ -21,8 +32,7 @@ const foreign = (bindings: unknown): string =>
  */
 export const boot = (domain: Domain, module: DomainModule, url: string): void => {
   const { default: bindings, ...named } = module;
-  if (bindings !== undefined && !(bindings instanceof ContainerModule))
-    throw new TypeError(`${url}: ${foreign(bindings)}`);
+  if (bindings !== undefined && !isBindings(bindings)) throw new TypeError(`${url}: ${wrongBindings(bindings)}`);
   const drivers = Object.values(named).filter((candidate) => driverInfo(candidate) !== undefined);
   if (bindings === undefined && drivers.length === 0) {
     throw new TypeError(

@@ -1,5 +1,4 @@
-import { ContainerModule, inject } from 'inversify';
-import { type BackLink, backend } from 'splitring';
+import { type BackLink, backend, ContainerModule, inject } from 'splitring';
 import { EntropySource, SystemEntropy } from './entropy.js';
 import { rng } from './protocol.js';
 

@@ -9,6 +9,19 @@ export type OnSubscriberError = (error: unknown, port: Port) => void;
 
 type Next = () => void;
 
+/**
+ * What an operator brings along, and ends itself. That of another copy of rxjs, an author's own, is none of our class; it is known
+ * as rxjs knows it.
+ */
+const isSubscriber = (observer: Partial<Observer<void>> | Next | null | undefined): observer is Subscriber<void> =>
+  observer instanceof Subscriber ||
+  (typeof observer === 'object' &&
+    observer !== null &&
+    'closed' in observer &&
+    ['next', 'error', 'complete', 'add', 'remove', 'unsubscribe'].every(
+      (method) => typeof (observer as Record<string, unknown>)[method] === 'function',
+    ));
+
 /** A subscriber, with what hands events to it where RxJS has nothing to do between: an upcall then saves three calls. */
 interface Listener {
   readonly subscriber: Subscriber<void>;
@@ -56,7 +69,7 @@ export class HypervisorEventChannel extends EventChannel {
     error?: ((error: unknown) => void) | null,
     complete?: (() => void) | null,
   ): Subscription {
-    if (observer instanceof Subscriber) return super.subscribe(observer);
+    if (isSubscriber(observer)) return super.subscribe(observer);
     const given: Partial<Observer<void>> =
       typeof observer === 'object' && observer !== null
         ? observer

@@ -34,6 +34,7 @@ import { DomainLoop } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, hostTime } from './host-clock.js';
+import { ThreadLife } from './thread-life.js';
 
 /** How a machine of threads is made. */
 export interface ThreadsMachineOptions {
@@ -91,7 +92,13 @@ export class ThreadsMachine extends Machine {
       if (this.#loop.has(domid)) this.#loop.schedule();
       return undefined;
     });
-    this.hypervisor = Hypervisor.create(memory === undefined ? {} : { bytes: memory }, this.#doorbells.ring);
+    this.hypervisor = Hypervisor.create(
+      memory === undefined ? {} : { bytes: memory },
+      this.#doorbells.ring,
+      // While this thread waits for a lock, no `exit` of a thread that died with it arrives here.
+      (owner) => life.isGone(owner),
+    );
+    const life = new ThreadLife(this.hypervisor.memory);
     this.#loop = new DomainLoop(this.hypervisor.doorbell);
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
     const { domain, channels, grants } = this.#house(DOM0, 'dom0');
@@ -225,7 +232,7 @@ export class ThreadsMachine extends Machine {
       throw new TypeError(`domain ${name} runs in the machine's own thread, which must not block: give it a module`);
     }
     const domid = asDomid(this.#nextDomid);
-    checked(this.hypervisor.domains.create(DOM0, { domid, abi }), `domain ${domid}`);
+    checked(this.hypervisor.domains.create(DOM0, { domid, abi, ownThread: module !== undefined }), `domain ${domid}`);
     this.#nextDomid++;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
@@ -245,6 +252,7 @@ export class ThreadsMachine extends Machine {
       });
     } catch (error) {
       this.#loop.remove(domid);
+      this.hypervisor.recover(DOM0, domid);
       this.hypervisor.destroyDomain(DOM0, domid);
       throw error;
     }

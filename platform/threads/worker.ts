@@ -2,7 +2,7 @@
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { asError, Domain, errorText, type LogEntry } from '../../core/index.js';
-import { RingXenStore } from '../../xenstore/index.js';
+import { RingXenStore } from '../../xenstore/ring-store.js';
 import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
@@ -12,6 +12,7 @@ import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock } from './host-clock.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
+import { ThreadLife } from './thread-life.js';
 
 if (parentPort === null) throw new Error('this module is a domain’s thread: a ThreadsMachine starts it');
 const machine: MessagePort = parentPort;
@@ -29,6 +30,7 @@ const doorbells = new Doorbells((other) => {
   return doorbells.find(other) ?? given.main;
 });
 const hypervisor = new Hypervisor(given.memory, doorbells.ring);
+new ThreadLife(hypervisor.memory).publish(domid);
 const loop = new DomainLoop(hypervisor.doorbell, {
   blocking: given.blocking,
   hasMail: () => Atomics.load(given.mail, 0) !== mailRead,

@@ -16,6 +16,7 @@ const xenbus = [...domain, 'core/xenbus/'];
 const xenstore = [...domain, 'xenstore/'];
 const entries = [
   'core/index.ts',
+  'core/rxjs/index.ts',
   'core/toolstack/index.ts',
   'xenstore/index.ts',
   'drivers/*/index.ts',
@@ -29,6 +30,7 @@ const anything = ['']; // every path begins with it
 const layers: readonly Layer[] = [
   { at: 'core/index.ts', may: [...xenbus, 'reflect-metadata'] },
   { at: 'core/errors.ts', may: ['core/abi/errno.ts', 'core/abi/gntst.ts'] },
+  { at: 'core/rxjs/', may: ['rxjs'] },
   { at: 'core/abi/', may: abi },
   { at: 'core/domain/', may: domain },
   { at: 'core/xenbus/', may: xenbus },

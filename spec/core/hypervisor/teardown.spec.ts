@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
 import { gntst } from '../../../core/abi/gntst.js';
-import { DOMID_SELF, type GrantRef, type Port } from '../../../core/abi/units.js';
+import { DOMID_SELF, type Domid, type GrantRef, type Port } from '../../../core/abi/units.js';
 import { gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
@@ -142,5 +142,79 @@ describe('the end of a domain (domain.c domain_kill)', () => {
     // Domain 1 has taken one frame for its maptrack entries, and one of its ports waits for each round.
     expect(hypervisor.frames.freeCount).to.equal(free - 1);
     expect(hypervisor.ledger().ports).to.include({ unbound: 10, interdomain: 0 });
+  });
+  describe('whose own thread still runs', () => {
+    const domU = 9 as Domid;
+    let theirs: ReturnType<typeof grant>;
+    let ours: ReturnType<typeof grant>;
+
+    beforeEach(() => {
+      addDomain(hypervisor, domU, { ownThread: true });
+      theirs = grant(hypervisor, dom2, domU);
+      ours = grant(hypervisor, domU, dom2);
+      ok(hypervisor.grantMap.map(domU, dom2, theirs.ref, hostMap));
+    });
+
+    const recover = () => hypervisor.recover(dom0, domU);
+
+    it('ends its calls and its channels at once, and lets nobody map its pages any more', () => {
+      const [own, port] = connect(hypervisor, domU, dom2);
+      ok(hypervisor.destroyDomain(dom0, domU));
+      expect(hypervisor.eventChannels.send(domU, own)).to.equal(-errno.ESRCH);
+      expect(hypervisor.domains.incarnation(domU)).to.equal(0);
+      expect(hypervisor.eventChannels.status(dom2, dom2, port)).to.deep.include({ status: 'unbound', dom: domU });
+      expect(hypervisor.grantMap.map(dom2, domU, ours.ref, hostMap)).to.equal(gntst.general_error);
+    });
+
+    it('lets it keep its pages and those that it maps until that ends, for a thread cannot be paused', () => {
+      ok(hypervisor.destroyDomain(dom0, domU));
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('zombie');
+      expect(hypervisor.frames.isPage(ours.frame, domU)).to.equal(true);
+      expect(hypervisor.grantEntries.endAccess(dom2, theirs.ref)).to.equal(false);
+      expect(recover()).to.deep.equal([]);
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('none');
+      expect(hypervisor.grantEntries.endAccess(dom2, theirs.ref)).to.equal(true);
+      expect(hypervisor.ledger(domU)).to.include({ pages: 0, mappings: 0, refs: 0, grants: 0 });
+    });
+
+    it('gives its domid to nobody else until then: the thread’s late calls would be the new domain’s', () => {
+      ok(hypervisor.destroyDomain(dom0, domU));
+      expect(hypervisor.domains.create(dom0, { domid: domU })).to.equal(-errno.EEXIST);
+      recover();
+      addDomain(hypervisor, domU);
+    });
+
+    it('keeps its slot when others let go of its last page', () => {
+      const handle = ok(hypervisor.grantMap.map(dom2, domU, ours.ref, hostMap));
+      ok(hypervisor.pages.release(domU, ours.frame, 1));
+      ok(hypervisor.destroyDomain(dom0, domU));
+      ok(hypervisor.grantMap.unmap(dom2, handle, ours.frame * 4096, 0));
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('zombie');
+      recover();
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('none');
+    });
+
+    it('leaves it a zombie after that for as long as others map its pages, as ever', () => {
+      const handle = ok(hypervisor.grantMap.map(dom2, domU, ours.ref, hostMap));
+      ok(hypervisor.destroyDomain(dom0, domU));
+      recover();
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('zombie');
+      expect(hypervisor.ledger(domU)).to.include({ pages: 0, heldPages: 1 });
+      ok(hypervisor.grantMap.unmap(dom2, handle, ours.frame * 4096, 0));
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('none');
+    });
+
+    it('waits for nothing when its thread ended first', () => {
+      recover();
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('alive');
+      ok(hypervisor.destroyDomain(dom0, domU));
+      expect(hypervisor.domains.lifeOf(domU)).to.equal('none');
+    });
+
+    it('lets that thread give its references back without an error', () => {
+      ok(hypervisor.destroyDomain(dom0, domU));
+      expect(hypervisor.grantEntries.endAccess(domU, ours.ref)).to.equal(true);
+      hypervisor.grantEntries.freeRef(domU, ours.ref);
+    });
   });
 });

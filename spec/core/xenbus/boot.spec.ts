@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Domain } from '../../../core/domain/domain.js';
-import { asDomid, boot } from '../../../core/index.js';
+import { asDomid, boot, type ContainerModuleLoadOptions } from '../../../core/index.js';
 
 describe('boot', () => {
   const bootWith = (module: Readonly<Record<string, unknown>>): void => {
@@ -17,11 +17,27 @@ describe('boot', () => {
     }
   });
 
-  it('tells a module that was made with another copy of inversify, which looks alike', () => {
-    class ContainerModule {}
+  it('loads the bindings of another copy of inversify, an author’s own, which are no instances of ours', () => {
+    abstract class Answer {
+      abstract readonly value: number;
+    }
+    class ContainerModule {
+      load({ bind }: ContainerModuleLoadOptions): void {
+        bind(Answer).toConstantValue({ value: 42 });
+      }
+    }
+    using domain = new Domain(asDomid(1), 'domain', 'x86_64-abi');
+    boot(domain, { default: new ContainerModule() }, 'file:///driver.js');
+    expect(domain.get(Answer).value).to.equal(42);
+  });
+
+  it('refuses the bindings of an inversify that is too old, and says where to take them from', () => {
+    class ContainerModule {
+      registry(): void {}
+    }
     expect(() => bootWith({ default: new ContainerModule() })).to.throw(
       TypeError,
-      /^file:\/\/\/driver\.js: its bindings are made with another copy of inversify .*npm ls inversify/,
+      /^file:\/\/\/driver\.js: its bindings are made with an inversify that is too old .*: take ContainerModule and inject from splitring$/,
     );
   });
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { map, take } from 'rxjs';
+import { map, Subscriber, take } from 'rxjs';
 import { errno } from '../../../core/abi/errno.js';
 import type { Domid, Port } from '../../../core/abi/units.js';
 import type { EventChannel } from '../../../core/domain/event-channels.js';
@@ -7,6 +7,7 @@ import { XenError } from '../../../core/errors.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { HypervisorEventChannels } from '../../../platform/hypervisor/event-channels.js';
 import { addDomain, dom0, dom1, dom2, machine, nobody, sharedInfoOf } from '../../core/hypervisor/machine.js';
+import { otherRxjs } from '../../support/other-rxjs.js';
 
 describe('the event channels of a domain', () => {
   let hypervisor: Hypervisor;
@@ -112,6 +113,25 @@ describe('the event channels of a domain', () => {
     expect(two.enter()).to.equal(0);
     expect(counting(again).count).to.equal(0);
     expect(two.enter()).to.equal(1);
+  });
+
+  it('end the subscription that an operator ends, of another copy of rxjs than ours too', () => {
+    const [a, b] = connect();
+    const other = otherRxjs();
+    expect(other.Subscriber).not.to.equal(Subscriber);
+    const seen: string[] = [];
+    other
+      .from(b)
+      .pipe(other.take(1))
+      .subscribe(() => seen.push('from'));
+    b.pipe(other.take(1)).subscribe(() => seen.push('pipe'));
+    two.enter();
+    expect(seen).to.have.members(['from', 'pipe']);
+    a.notify(); // nobody listens any more: the port is masked, and the event waits
+    expect(two.enter()).to.equal(0);
+    const later = counting(b);
+    two.enter();
+    expect(later.count).to.equal(1);
   });
 
   it('complete their subscribers when disposed, then refuse to notify; a second time does nothing', () => {

@@ -1,0 +1,29 @@
+// Starts workers, bare ones or domains, all at once, and prints the time and the memory that each took: node workers.js KIND COUNT
+import { once } from 'node:events';
+import { Worker } from 'node:worker_threads';
+import { ThreadsMachine } from 'splitring/platform/threads';
+
+const bare = new URL('bare-worker.js', import.meta.url);
+const module = new URL('../../drivers/blk/module.js', import.meta.url);
+
+/** What must be there before any of them starts, and what starts one and waits until it runs. */
+const kinds: Readonly<Record<string, () => Promise<(i: number) => Promise<unknown>>>> = {
+  bare: async () => () => once(new Worker(bare), 'message'),
+  domain: async () => {
+    const machine = await ThreadsMachine.create();
+    return (i) => machine.boot({ name: `backend-${i}`, module });
+  },
+};
+
+const [, , kind = '', count = '1'] = process.argv;
+const prepare = kinds[kind];
+if (prepare === undefined) throw new RangeError(`there are workers of kind ${Object.keys(kinds).join(' and ')}`);
+const start = await prepare();
+const each = Number(count);
+const before = process.memoryUsage.rss();
+const began = performance.now();
+await Promise.all(Array.from({ length: each }, (_, i) => start(i)));
+const ms = (performance.now() - began) / each;
+const mib = (process.memoryUsage.rss() - before) / each / 2 ** 20;
+process.stdout.write(`${JSON.stringify({ ms, mib })}\n`);
+process.exit(0);
