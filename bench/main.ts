@@ -14,6 +14,7 @@ import { copy } from './suites/copy.js';
 import { events } from './suites/events.js';
 import { ring } from './suites/ring.js';
 import { start } from './suites/start.js';
+import { storm } from './suites/storm.js';
 import { threads } from './suites/threads.js';
 
 /** The suites by name, in the order in which all of them run. */
@@ -23,6 +24,7 @@ const suites: Readonly<Record<string, Suite>> = {
   events,
   threads,
   blk,
+  storm,
   start,
 };
 

@@ -59,6 +59,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   /** On a ring without ids: what is kept, in the order of the requests, which is that of their answers. */
   readonly #turns: Turn<Q, R, Id>[] = [];
   #flushing = false;
+  #left = 0;
   #whenIdle: (() => void)[] = [];
   #closed = false;
 
@@ -73,6 +74,11 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   /** Requests kept for a later answer. */
   get pending(): number {
     return this.#ring.kept;
+  }
+
+  /** Requests that the handler left on the ring when it last had them. */
+  get left(): number {
+    return this.#left;
   }
 
   /** Resolves when nothing is pending. */
@@ -130,6 +136,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
       total += count - left;
       this.push();
     }
+    this.#left = left;
     return total;
   }
 

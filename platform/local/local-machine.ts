@@ -82,6 +82,7 @@ export class LocalMachine extends Machine {
     this.#server = new XenStoreServer({
       grants,
       channels,
+      clock: this.#clock,
       post: queue.post,
       domainInfo: (domid) => {
         const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);

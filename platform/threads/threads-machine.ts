@@ -109,6 +109,7 @@ export class ThreadsMachine extends Machine {
     this.#server = new XenStoreServer({
       grants,
       channels,
+      clock: this.#clock,
       post: this.#post,
       domainInfo: (domid) => {
         const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
