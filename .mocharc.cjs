@@ -2,6 +2,8 @@
 const named = process.argv.slice(2).some((arg) => /^(\.\/)?dist\/|\.spec\.js$/.test(arg));
 
 module.exports = {
+  // files beside each other, as many as there are cores; one alone is quicker without
+  parallel: !named,
   spec: named ? [] : ['dist/spec/**/*.spec.js'],
   import: ['reflect-metadata'],
   'enable-source-maps': true,
