@@ -57,6 +57,7 @@ export class DomainLoop {
   readonly #hasMail: () => boolean;
   readonly #residents: Resident[] = [];
   readonly #activity = new ActivityWatch();
+  #isThere: () => boolean = () => false;
   #running = false;
   #scheduled = false;
   /** Events delivered so far, over all domains. */
@@ -89,6 +90,12 @@ export class DomainLoop {
   get isBusy(): boolean {
     return this.#scheduled || this.#hasUpcall();
   }
+
+  /** Looks out for more work of a kind that no event tells of; says whether to look for it once more. */
+  readonly linger = (isThere: () => boolean): boolean => {
+    this.#isThere = isThere;
+    return this.#spinner.spin(this.#hasMore) && isThere();
+  };
 
   /** Runs the loop soon, out of whatever is running now. */
   schedule(): void {
@@ -142,6 +149,8 @@ export class DomainLoop {
       this.delivered += channels.enter(EVENTS_PER_ENTRY);
     }
   }
+
+  readonly #hasMore = (): boolean => this.#isThere() || this.#hasUpcall();
 
   readonly #hasUpcall = (): boolean => {
     const residents = this.#residents;
