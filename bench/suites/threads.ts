@@ -14,9 +14,11 @@ const suite = 'threads';
 const unit = 'k req/s';
 /** Milliseconds of each case that are measured, in a full run. */
 const LENGTH = 300;
+/** Events there and back that are measured, in a full run. */
+const TRIPS = 20_000;
 /** Channels of the event rows: one, and all that a domain can have but for port 0 and its store's. */
 const FEW = 1;
-const MANY = 1000;
+const MANY = 4094;
 /** Rounds on two cores that have to be undisturbed. */
 const ENOUGH = 3;
 
@@ -28,7 +30,8 @@ const RINGBUF = 'ringbuf.js';
 const clockFor = (cores: Cores): ClockName => (cores === 1 && unpinned === undefined ? 'core' : 'wall');
 
 /** Loads of this suite's domains, and the same by its peers; each runs in a process of its own. */
-const casesOf = (length: number, futex: string | undefined) => {
+const casesOf = (scale: number, futex: string | undefined) => {
+  const length = LENGTH * scale;
   const ms = String(length);
   const load = (cores: Cores, rest: Rest, options: Partial<LoadOptions>): Readings => {
     const all: LoadOptions = {
@@ -58,7 +61,8 @@ const casesOf = (length: number, futex: string | undefined) => {
       futex === undefined ? undefined : rate(() => readings(1, futex, String(depth), ms, clockFor(1))),
     /** The median time of an event there and back, in microseconds. */
     event: (rest: Rest, channels: number) => () =>
-      scriptReadings(1, 'suites/threads/event-case.js', rest, String(channels), ms).p50 ?? Number.NaN,
+      scriptReadings(1, 'suites/threads/event-case.js', rest, String(channels), String(Math.round(TRIPS * scale)))
+        .p50 ?? Number.NaN,
   };
 };
 type Cases = ReturnType<typeof casesOf>;
@@ -212,6 +216,6 @@ const doorbells = (cases: Cases, rounds: number): readonly Row[] => {
 export const threads = ({ rounds, scale }: Effort, say: (line: string) => void): readonly Row[] =>
   withCompiled('bench/peers/futex.c', (futex, missing) => {
     if (missing !== undefined) say(missing);
-    const cases = casesOf(LENGTH * scale, futex);
+    const cases = casesOf(scale, futex);
     return [...onOneCore(cases, rounds), ...doorbells(cases, rounds), ...onTwoCores(cases, rounds, say)];
   });

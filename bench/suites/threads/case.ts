@@ -8,6 +8,9 @@ import type { BackendReport, LoadOptions, LoadReport } from './protocol.js';
 const [, , rest, text = '{}'] = process.argv;
 const options = JSON.parse(text) as LoadOptions;
 const machine = await ThreadsMachine.create();
+machine.shutdowns$.subscribe(({ error }) => {
+  throw error ?? new Error('a domain has ended before it was measured');
+});
 machine.log$.subscribe(({ level, domain, text: line }) => {
   if (level !== 'info') process.stderr.write(`${domain}: ${line}\n`);
 });

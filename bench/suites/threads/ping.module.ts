@@ -4,6 +4,7 @@ import {
   CommandLine,
   Domain,
   type Domid,
+  type EventChannel,
   EventChannels,
   type Port,
   Program,
@@ -13,15 +14,15 @@ import {
 /** What the two domains of the event case are started with. */
 export type PingOptions =
   | { readonly role: 'echo'; readonly remote: Domid; readonly channels: number }
-  | { readonly role: 'ping'; readonly remote: Domid; readonly ports: readonly Port[]; readonly length: number };
+  | { readonly role: 'ping'; readonly remote: Domid; readonly ports: readonly Port[]; readonly trips: number };
 
 /** What the pinging domain reports: microseconds there and back. */
 export type PingReport = { readonly p50: number; readonly p99: number; readonly trips: number };
 
-/** Milliseconds in which what binding the channels raised has come to rest, and those before anything is counted. */
-const SETTLE = 50;
-const WARM_UP = 150;
-const MOST_TRIPS = 1_000_000;
+/** Milliseconds in which what binding the channels raised has come to rest. */
+const SETTLE = 300;
+/** Trips before those that are measured: they are for the compiler. */
+const WARM_UP = 6_000;
 
 /** Sends an event to and fro, each time through another of its channels. It is made of callbacks alone. */
 @injectable()
@@ -63,42 +64,30 @@ class Ping extends Program {
     this.#reporter.report(ports);
   }
 
-  #ping({ remote, ports, length }: PingOptions & { readonly role: 'ping' }): void {
+  #ping({ remote, ports, trips }: PingOptions & { readonly role: 'ping' }): void {
     const channels = ports.map((port) => this.#channels.bindInterdomain(remote, port));
-    const took = new Float64Array(MOST_TRIPS);
-    let trips = 0;
-    let warm = false;
+    const took = new Float64Array(trips);
+    let awaited: EventChannel | undefined;
+    let trip = -WARM_UP;
     let started = 0;
-    let end = Number.POSITIVE_INFINITY;
     let random = 7;
     const send = (): void => {
       random = (Math.imul(random, 1103515245) + 12345) | 0;
-      const channel = channels[(random >>> 8) % channels.length];
+      awaited = channels[(random >>> 8) % channels.length];
       started = performance.now();
-      channel?.notify();
+      awaited?.notify();
     };
-    const back = (): void => {
+    const back = (channel: EventChannel): void => {
       const now = performance.now();
-      // What comes before the first was sent is the channels' own: an event that binding raised.
-      if (end === Number.POSITIVE_INFINITY) return;
-      if (warm && trips < MOST_TRIPS) took[trips++] = now - started;
-      if (now > end) {
-        if (warm) {
-          this.#report(took.subarray(0, trips));
-          return;
-        }
-        warm = true;
-        end = now + length;
-      }
-      send();
+      // Another is one that binding raised.
+      if (channel !== awaited) return;
+      if (trip >= 0) took[trip] = now - started;
+      trip++;
+      if (trip < trips) send();
+      else this.#report(took);
     };
-    for (const channel of channels) this.#domain.subscription.add(channel.subscribe(back));
-    this.#domain.subscription.add(
-      this.#clock.timer$(SETTLE).subscribe(() => {
-        end = performance.now() + WARM_UP;
-        send();
-      }),
-    );
+    for (const channel of channels) this.#domain.subscription.add(channel.subscribe(() => back(channel)));
+    this.#domain.subscription.add(this.#clock.timer$(SETTLE).subscribe(send));
   }
 
   #report(took: Float64Array): void {
