@@ -85,6 +85,7 @@ export class BackLife {
     const responses: AnyResponses = new Responses(new BackRing(page.words, ring, { abi }), {
       notify: () => channel.notify(),
       again: () => channel.retrigger(),
+      linger: (isThere) => channel.linger(isThere),
       refuse,
       onError,
     });

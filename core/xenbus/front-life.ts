@@ -59,6 +59,7 @@ export class FrontLife {
     this.#requests = new Requests(new FrontRing(this.#page.words, protocol.ring, { abi }), {
       notify: () => channel.notify(),
       again: () => channel.retrigger(),
+      linger: (isThere) => channel.linger(isThere),
       onError,
     });
   }

@@ -52,6 +52,9 @@ export class DomainLoop {
   readonly #hasMail: () => boolean;
   readonly #residents: Resident[] = [];
   readonly #activity = new ActivityWatch();
+  #isThere: () => boolean = () => false;
+  /** Whether a ring's end has looked out in this round, and nothing came: the thread can go to sleep then. */
+  #lingered = false;
   #running = false;
   #scheduled = false;
   /** Events delivered so far, over all domains. */
@@ -85,6 +88,13 @@ export class DomainLoop {
     return this.#scheduled || this.#hasUpcall();
   }
 
+  /** Looks out for more work of a kind that no event tells of; says whether to look for it once more. */
+  readonly linger = (isThere: () => boolean): boolean => {
+    this.#isThere = isThere;
+    this.#lingered = !this.#spinner.spin(this.#hasMore);
+    return isThere();
+  };
+
   /** Runs the loop soon, out of whatever is running now. */
   schedule(): void {
     if (this.#scheduled || this.#running) return;
@@ -116,10 +126,11 @@ export class DomainLoop {
     const end = performance.now() + TURN_MS;
     for (let round = 1; (round & (ROUNDS - 1)) !== 0 || performance.now() < end; round++) {
       const before = this.delivered;
+      this.#lingered = false;
       this.#enter();
       if (runTicks !== undefined) runTicks();
       else if (this.delivered !== before) return true;
-      if (this.#spinner.spin(this.#hasUpcall)) continue;
+      if (this.#lingered ? this.#hasUpcall() : this.#spinner.spin(this.#hasUpcall)) continue;
       const activity = this.#blocking ? this.#activity.look() : 'some';
       if (activity === 'some') {
         if (this.#park()) return false;
@@ -137,6 +148,8 @@ export class DomainLoop {
       this.delivered += channels.enter(EVENTS_PER_ENTRY);
     }
   }
+
+  readonly #hasMore = (): boolean => this.#isThere() || this.#hasUpcall();
 
   readonly #hasUpcall = (): boolean => {
     const residents = this.#residents;

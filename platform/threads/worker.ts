@@ -45,10 +45,15 @@ given.main.on('message', loop.run);
 const clock = new HostClock(given.boot);
 const log = (entry: LogEntry): void => tell({ type: 'log', time: clock.now(), entry });
 const domain = new Domain(domid, given.name, given.abi);
-const channels = new HypervisorEventChannels(hypervisor, domid, (error) => {
-  const { stack } = asError(error);
-  log({ level: 'error', source: given.name, text: errorText(error), ...(stack === undefined ? {} : { stack }) });
-});
+const channels = new HypervisorEventChannels(
+  hypervisor,
+  domid,
+  (error) => {
+    const { stack } = asError(error);
+    log({ level: 'error', source: given.name, text: errorText(error), ...(stack === undefined ? {} : { stack }) });
+  },
+  loop.linger,
+);
 const grants = new HypervisorGrantTable(hypervisor, domid);
 bindDomain(
   domain,
