@@ -1,9 +1,16 @@
 import { AsyncResource } from 'node:async_hooks';
+import { isMainThread } from 'node:worker_threads';
 
-/** What keeps a thread's event loop alive and brings nothing that a sleeping thread could miss. */
-const silent = new Set(['MessagePort', 'CloseReq', 'TTYWrap', 'PipeWrap']);
+/**
+ * What keeps a thread's event loop alive and tells nothing: ports are always open. The main thread's own input and output may be pipes;
+ * those of workers are ports, and a pipe there is a local socket.
+ */
+const silent = new Set(['MessagePort', 'CloseReq', ...(isMainThread ? ['TTYWrap', 'PipeWrap'] : [])]);
 
-/** What this thread's event loop has under way, and will have to tell of, by Node's names for it; timers are 'Timeout'. */
+/**
+ * What this thread's event loop has under way, and will have to tell of, by Node's names for it; timers are 'Timeout'. Node lists neither
+ * work of its crypto, zlib and WebAssembly nor other workers.
+ */
 export const activeRequests = (): readonly string[] =>
   process.getActiveResourcesInfo().filter((name) => !silent.has(name));
 

@@ -28,10 +28,10 @@ interface Resident {
 /** Events that are delivered before promises are resumed. */
 const EVENTS_PER_ENTRY = 64;
 /**
- * Milliseconds of a sleep for which it is not certain that nothing else is under way. After it the event loop has a turn, and the
- * next sleep is certain.
+ * Milliseconds of a sleep, at most. It is never certain that nothing else is under way: Node lists no work of its crypto, zlib and
+ * WebAssembly, and no messages of others. After it the event loop has a turn.
  */
-const UNCERTAIN_MS = 20;
+const SLEEP_MS = 20;
 /** Milliseconds before the event loop has a turn, for timers, files and sockets. */
 const TURN_MS = 1;
 /** Rounds of entering between two looks at the clock. */
@@ -42,8 +42,9 @@ const ROUNDS = 8;
  * lost: resting is declared first, then the upcalls are looked at once more, and whoever raises an event afterwards rings.
  *
  * A loop that parks leaves the thread to its event loop, and {@link run} is to be called when somebody has rung. A loop that blocks
- * sleeps in Atomics.wait, which is the quickest to be woken from; it does so only while nothing is under way in its event loop, a
- * file's read or a timer, and parks otherwise: promises of whatever kind resume in both.
+ * sleeps in Atomics.wait, which is the quickest to be woken from; it does so only while nothing is listed as under way in its event
+ * loop, a file's read or a timer, and parks otherwise: promises of whatever kind resume in both. What Node does not list waits for
+ * {@link SLEEP_MS} at most.
  */
 export class DomainLoop {
   readonly #doorbell: Doorbell;
@@ -131,10 +132,9 @@ export class DomainLoop {
       if (runTicks !== undefined) runTicks();
       else if (this.delivered !== before) return true;
       if (this.#lingered ? this.#hasUpcall() : this.#spinner.spin(this.#hasUpcall)) continue;
-      const activity = this.#blocking ? this.#activity.look() : 'some';
-      if (activity === 'some') {
+      if (!this.#blocking || this.#activity.look() === 'some') {
         if (this.#park()) return false;
-      } else if (!this.#block(activity === 'none' ? undefined : UNCERTAIN_MS)) return true;
+      } else if (!this.#block()) return true;
     }
     return true;
   }
@@ -166,15 +166,15 @@ export class DomainLoop {
     return all;
   }
 
-  /** Sleeps until an event comes, for `ms` at most; false when something else has woken the thread, which its event loop will know of. */
-  #block(ms: number | undefined): boolean {
+  /** Sleeps until an event comes, for {@link SLEEP_MS} at most; false when none came: the event loop will know of what did. */
+  #block(): boolean {
     const [resident] = this.#residents;
     if (resident === undefined) return false;
     const { domid } = resident;
     const wakes = this.#doorbell.wakes(domid);
     if (!this.#doorbell.rest(domid, blocked)) return true;
     if (this.#hasMail()) this.#doorbell.wake(domid);
-    else this.#doorbell.wait(domid, wakes, ms);
+    else this.#doorbell.wait(domid, wakes, SLEEP_MS);
     return this.#doorbell.hasUpcall(domid);
   }
 }

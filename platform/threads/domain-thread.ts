@@ -30,6 +30,7 @@ export class DomainThread {
   #stopping = false;
   /** It does not run any more, and answers nothing. */
   #over = false;
+  #runs = false;
   readonly #gone: Promise<void>;
 
   /** @param wake wakes the thread from its sleep, so that it looks into its mail */
@@ -62,6 +63,11 @@ export class DomainThread {
   /** Whether it is loading its module or being stopped, of which nothing in any event loop need tell. */
   get isChanging(): boolean {
     return this.#loaded !== undefined || (this.#stopping && !this.#over);
+  }
+
+  /** Whether it has said that its module is loaded. True before {@link run} resolves: the thread's end may come between the two. */
+  get runs(): boolean {
+    return this.#runs;
   }
 
   /** Lets the thread load its module. @throws when that does not load, or the thread ends */
@@ -98,6 +104,7 @@ export class DomainThread {
   #hear(message: FromDomain, events: DomainThreadEvents): void {
     switch (message.type) {
       case 'runs':
+        this.#runs = true;
         this.#loaded?.resolve();
         this.#loaded = undefined;
         break;

@@ -60,8 +60,6 @@ interface Entry {
   /** Where its code runs. */
   readonly home: Resident | DomainThread;
   introduced: boolean;
-  /** Its module is loaded. */
-  running: boolean;
   shutdown: boolean;
   /** Its thread has ended by itself, and Xen has taken everything from it; the toolstack has yet to clean up. */
   dead: boolean;
@@ -193,7 +191,8 @@ export class ThreadsMachine extends Machine {
 
   /**
    * Whether no thread of a domain will ever do anything again, unless another thread has it do so: none has anything under way, and
-   * none a timer. What lives in the machine's own thread is not looked at.
+   * none a timer. What lives in the machine's own thread is not looked at, and what Node does not list is not seen: work of its crypto,
+   * zlib and WebAssembly, workers of a module's own.
    */
   async standsStill(): Promise<boolean> {
     const before = await this.#settled();
@@ -263,7 +262,6 @@ export class ThreadsMachine extends Machine {
         store,
         home,
         introduced: false,
-        running: false,
         shutdown: false,
         dead: false,
       });
@@ -333,7 +331,6 @@ export class ThreadsMachine extends Machine {
     this.#server.introduce(domid, entry.store.port);
     entry.introduced = true;
     if (entry.home instanceof DomainThread) await entry.home.run();
-    entry.running = true;
   }
 
   #stopped(domid: Domid, error: Error | undefined): void {
@@ -354,7 +351,7 @@ export class ThreadsMachine extends Machine {
     entry.dead = true;
     this.#bury(domid);
     // Where it was still being loaded, whoever boots it is told.
-    if (entry.running) this.#stopped(domid, error);
+    if (entry.home instanceof DomainThread && entry.home.runs) this.#stopped(domid, error);
     else this.#server.checkDomains();
   }
 

@@ -1,8 +1,10 @@
+import { webcrypto } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { ContainerModule, inject, injectable } from 'inversify';
 import { concatMap, distinctUntilChanged, firstValueFrom, timer } from 'rxjs';
-import { connection, Domain, type Plain, Program, Reporter, XenStore } from '../../../core/index.js';
+import { CommandLine, connection, Domain, type Plain, Program, Reporter, XenStore } from '../../../core/index.js';
 import rngBindings, { RngBackend } from '../../../examples/rng/backend.js';
 import { RngFrontend } from '../../../examples/rng/frontend.js';
 
@@ -23,6 +25,8 @@ class Errands extends Program {
   }
 
   run(): Promise<void> {
+    const { value: cmdline } = this.#domain.get(CommandLine);
+    if (typeof cmdline === 'string') setImmediate(() => void this.#do(cmdline));
     return new Promise((resolve, reject) => {
       this.#domain.subscription.add(
         this.#store
@@ -50,6 +54,18 @@ class Errands extends Program {
         return threadId;
       case 'file':
         return (await readFile(argument)).length;
+      case 'digest':
+        return (await webcrypto.subtle.digest('SHA-256', new Uint8Array(1e7))).byteLength;
+      case 'pipe': {
+        const socket = connect(argument);
+        this.#reporter.report('connected');
+        return new Promise<Plain>((resolve) => {
+          socket.once('data', (data) => {
+            socket.destroy();
+            resolve(data.length);
+          });
+        });
+      }
       case 'timer':
         await firstValueFrom(timer(Number(argument)));
         return 'rang';
