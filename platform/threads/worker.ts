@@ -23,6 +23,11 @@ const tell = (message: FromDomain): void => machine.postMessage(message);
 
 let mailRead = 0;
 const doorbells = new Doorbells((other) => {
+  if (other === domid) {
+    // Raised by a callback of this thread's event loop while the domain was parked.
+    loop.schedule();
+    return undefined;
+  }
   // A domain that was made since this thread last looked into its mail; else one that lives where the machine does.
   for (let mail = receiveMessageOnPort(machine); mail !== undefined; mail = receiveMessageOnPort(machine)) {
     take(mail.message as ToDomain);

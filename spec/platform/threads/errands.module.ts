@@ -4,7 +4,7 @@ import { connect } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { ContainerModule, inject, injectable } from 'inversify';
 import { concatMap, distinctUntilChanged, firstValueFrom, timer } from 'rxjs';
-import { CommandLine, connection, Domain, type Plain, Program, Reporter, XenStore } from '../../../core/index.js';
+import { CommandLine, connection, Domain, EventChannels, type Plain, Program, Reporter, XenStore } from '../../../core/index.js';
 import rngBindings, { RngBackend } from '../../../examples/rng/backend.js';
 import { RngFrontend } from '../../../examples/rng/frontend.js';
 
@@ -65,6 +65,14 @@ class Errands extends Program {
             resolve(data.length);
           });
         });
+      }
+      case 'loopback': {
+        const channels = this.#domain.get(EventChannels);
+        const channel = channels.allocUnbound(this.#domain.domid);
+        const own = channels.bindInterdomain(this.#domain.domid, channel.port);
+        channel.subscribe();
+        setTimeout(() => own.notify(), Number(argument));
+        return channel.port;
       }
       case 'timer':
         await firstValueFrom(timer(Number(argument)));

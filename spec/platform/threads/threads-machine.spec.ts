@@ -301,6 +301,14 @@ describe('a machine of threads', () => {
     expect(heard).to.equal(1);
   });
 
+  it('leaves it to a thread to ring for its own domain, whatever the machine’s thread is at', async () => {
+    const { sharedInfo, memory } = machine.hypervisor;
+    const domid = await bootErrands('one');
+    const port = Number(await errand(domid, 'loopback 100'));
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 600);
+    expect(sharedInfo.isPending(sharedInfo.at(memory.slotOf(domid)), port)).to.equal(false);
+  });
+
   it('has one clock for all threads', async () => {
     const clock = machine.dom0.get(Clock);
     const times = firstValueFrom(machine.log$.pipe(map(({ time }) => time)));
