@@ -84,8 +84,18 @@ ${builtins.map((name, i) => `import * as builtin${i} from ${JSON.stringify(name)
 // V8 takes a cache for another text of the same length: the text's digest tells them apart.
 const key = 'splitring code cache ${digest}';
 const filename = fileURLToPath(new URL(${JSON.stringify(posix.basename(script))}, import.meta.url));
-const cachedData = getEnvironmentData(key);
-const script = new Script(readFileSync(filename, 'latin1'), { filename, cachedData });
+const source = readFileSync(filename, 'latin1');
+
+// How many bytes the cache has, then those: 0 while it is being made, less when there is none.
+const given = getEnvironmentData(key);
+const cache = () => {
+  if (given === undefined) return undefined;
+  const length = new Int32Array(given, 0, 1);
+  Atomics.wait(length, 0, 0, 1000);
+  return length[0] > 0 ? new Uint8Array(given, 4, length[0]) : undefined;
+};
+const cachedData = cache();
+const script = new Script(source, { filename, cachedData });
 const run = script.runInThisContext();
 export const chunks = run({ ${builtins.map((name, i) => `${JSON.stringify(name)}: builtin${i}`).join(', ')} });
 
@@ -95,10 +105,17 @@ let shared = cachedData !== undefined && script.cachedDataRejected === false;
 export const shareCode = () => {
   if (shared) return;
   shared = true;
-  const code = script.createCachedData();
-  const memory = new Uint8Array(new SharedArrayBuffer(code.length));
-  memory.set(code);
+  const memory = new SharedArrayBuffer(4 + 2 * source.length);
   setEnvironmentData(key, memory);
+  // Made behind the start of the worker, which takes longer until it asks.
+  queueMicrotask(() => {
+    const code = script.createCachedData();
+    const fits = 4 + code.length <= memory.byteLength;
+    if (fits) new Uint8Array(memory, 4).set(code);
+    const length = new Int32Array(memory, 0, 1);
+    Atomics.store(length, 0, fits ? code.length : -1);
+    Atomics.notify(length, 0);
+  });
 };
 
 /** Where this thread has its code from: 'compiled', 'cache', or 'rejected' when V8 did not take the cache and compiled. */

@@ -20,7 +20,7 @@ export default new ContainerModule(({ bind }) => {
 
 /** Boots such domains, the last of them with a cache of a V8 that is not this one, and prints what they report. */
 const main = `
-import { getEnvironmentData, setEnvironmentData } from 'node:worker_threads';
+import { getEnvironmentData } from 'node:worker_threads';
 import { ThreadsMachine } from 'splitring/platform/threads';
 import { firstValueFrom } from 'splitring/rxjs';
 import { code, codeKey } from '../node_modules/splitring/dist/chunks/splitring.js';
@@ -32,7 +32,8 @@ const boot = async (name) => {
   return (await reported).value;
 };
 const said = [code, await boot('first'), await boot('second')];
-setEnvironmentData(codeKey, getEnvironmentData(codeKey).map((byte, i) => (i < 16 ? byte ^ 0xff : byte)));
+const header = new Uint8Array(getEnvironmentData(codeKey), 4, 16);
+header.set(header.map((byte) => byte ^ 0xff));
 said.push(await boot('third'));
 console.log(said.join(' '));
 await machine[Symbol.asyncDispose]();
