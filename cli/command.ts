@@ -2,9 +2,10 @@ import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { Command, type CommanderError, Option } from 'commander';
 import { messageOf, UsageError } from './errors.js';
+import type { Interruption } from './interruption.js';
 import { type MachineDefinition, type MachineOptions, type OptionValues, wholeNumber } from './machine.js';
 import { findMachine, listOfMachines, machineNames } from './machines.js';
-import { platformNames, platformOf } from './platforms.js';
+import { listOfPlatforms, platformNames, platformOf } from './platforms.js';
 import type { TerminalOutput } from './terminal-output.js';
 
 /** Seeds that are chosen are short enough to be typed. */
@@ -32,12 +33,16 @@ const commandOf = (name: string): Command =>
     .helpCommand(false);
 
 const seedOption = (): Option =>
-  new Option('--seed <N>', 'repeat the run that had this seed, event for event (default: one by chance)').argParser(
-    parsing('seed', wholeNumber({ max: 0xffffffff })),
-  );
+  new Option(
+    '--seed <N>',
+    'repeat the run that had this seed, event for event; on local, which it implies (default there: one by chance)',
+  ).argParser(parsing('seed', wholeNumber({ max: 0xffffffff })));
 
 const platformOption = (): Option =>
-  new Option('--platform <NAME>', `where the domains run: ${platformNames.join(', ')}`).default('local');
+  new Option(
+    '--platform <NAME>',
+    `where the domains run: ${platformNames.join(', ')} (default: ${platformNames[0]}, but with --seed local)`,
+  );
 
 /** An option's `parse`, whose errors name the option and its value. */
 const parsing =
@@ -67,10 +72,10 @@ const declaredOptions = (options: MachineOptions): readonly Declared[] =>
 /** How a shell would be told an argument. */
 const quoted = (arg: string): string => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`);
 
-/** What a command does to end the process with. */
+/** What a command works with. */
 interface Surroundings {
   readonly out: TerminalOutput;
-  readonly interrupted: Promise<never>;
+  readonly interruption: Interruption;
 }
 
 /** A machine's own look at its options. @throws UsageError */
@@ -85,16 +90,18 @@ const checked = async (definition: MachineDefinition, options: OptionValues<Mach
 const runNamed = async (
   machine: string,
   args: readonly string[],
-  before: { readonly seed?: number; readonly platform: string },
-  { out, interrupted }: Surroundings,
+  before: RunOptions,
+  { out, interruption }: Surroundings,
 ): Promise<boolean> => {
-  const definition: MachineDefinition = await Promise.race([interrupted, findMachine(machine)]);
+  const { happened } = interruption;
+  const definition: MachineDefinition = await Promise.race([happened, findMachine(machine)]);
   const command = commandOf(`splitring run ${machine}`).description(definition.summary).usage('[options]');
   const declared = declaredOptions(definition.options);
   for (const { option } of declared) command.addOption(option);
   command.addOption(seedOption()).addOption(platformOption());
   let well = false;
-  command.allowExcessArguments().action(async (parsed: Readonly<Record<string, unknown>>) => {
+  command.addHelpText('after', `\n${listOfPlatforms()}`);
+  command.allowExcessArguments().action(async (parsed: Readonly<Record<string, unknown>> & RunOptions) => {
     const [excess] = command.args;
     if (excess !== undefined) throw new UsageError(`unexpected argument ${excess}; see ${command.name()} --help`);
     const values = declared.map(({ name, option }) => [
@@ -102,14 +109,19 @@ const runNamed = async (
       parsed[option.attributeName()] ?? (option.isBoolean() ? false : undefined),
     ]);
     const options: OptionValues<MachineOptions> = Object.fromEntries(values);
-    const given = command.getOptionValueSource('platform') === 'default' ? before.platform : String(parsed.platform);
-    const platform = platformOf(given);
-    const seed = typeof parsed.seed === 'number' ? parsed.seed : (before.seed ?? randomInt(CHOSEN_SEEDS));
-    await Promise.race([interrupted, checked(definition, options)]);
-    const repeatable = parsed.seed === undefined ? [...args, '--seed', String(seed)] : args;
-    out.line(out.style('bold', `$ ${['splitring', 'run', machine, ...repeatable].map(quoted).join(' ')}`));
+    const given = parsed.seed ?? before.seed;
+    const platform = platformOf(parsed.platform ?? before.platform, given);
+    const seed = given ?? randomInt(CHOSEN_SEEDS);
+    await Promise.race([happened, checked(definition, options)]);
+    // What was chosen is shown as if it had been asked for, so that the line does the same again.
+    const chosen = [
+      ...(parsed.platform === undefined ? ['--platform', platform.name] : []),
+      ...(parsed.seed === undefined && platform.repeats ? ['--seed', String(seed)] : []),
+    ];
+    out.line(out.style('bold', `$ ${['splitring', 'run', machine, ...args, ...chosen].map(quoted).join(' ')}`));
+    out.row('on', `${platform.name}: ${platform.summary}`);
     const { runMachine } = await import('./run-machine.js');
-    well = await runMachine({ definition, options, platform, seed, out, interrupted });
+    well = await runMachine({ definition, options, platform, seed, out, interruption });
   });
   await command.parseAsync([...args], { from: 'user' });
   return well;
@@ -143,7 +155,7 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
     .option('-h, --help', 'show this help; after MACHINE, that of its options')
     .action(async (machine: string | undefined, rest: readonly string[], options: RunOptions) => {
       if (options.help === true) {
-        run.addHelpText('after', `\n${await listOfMachines()}`);
+        run.addHelpText('after', `\n${listOfPlatforms()}\n\n${await listOfMachines()}`);
         run.outputHelp();
         well = true;
       } else if (machine === undefined) {
@@ -152,7 +164,7 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
           await listOfMachines(),
         );
       } else {
-        platformOf(options.platform);
+        platformOf(options.platform, undefined);
         well = await runNamed(machine, rest, options, surroundings);
       }
     });
@@ -164,5 +176,5 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
 interface RunOptions {
   readonly help?: true;
   readonly seed?: number;
-  readonly platform: string;
+  readonly platform?: string;
 }

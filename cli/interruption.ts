@@ -1,4 +1,5 @@
 import { Interrupted, RunError, UncaughtError } from './errors.js';
+import { StandstillWatch } from './standstill-watch.js';
 
 /** Signals that end a run, and their numbers. */
 const signals = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
@@ -29,8 +30,13 @@ export class Interruption {
     process.on('uncaughtException', (error) => this.#end(new UncaughtError(error)));
     process.on('beforeExit', () => {
       if (this.#over) process.exit(1);
-      this.#end(new RunError(this.#standstill()));
+      this.#stoodStill();
     });
+  }
+
+  /** Ends the run, too, when nothing can happen any more although threads keep the process alive; until the result is disposed. */
+  watch(standsStill: () => Promise<boolean>): Disposable {
+    return new StandstillWatch(standsStill, () => this.#stoodStill());
   }
 
   /** The run is done, and only its last words are still being written. */
@@ -41,6 +47,10 @@ export class Interruption {
   #signal(exitCode: number): void {
     if (this.#over) process.exit(exitCode);
     this.#end(new Interrupted(exitCode, 'interrupted'));
+  }
+
+  #stoodStill(): void {
+    this.#end(new RunError(this.#standstill()));
   }
 
   #end(reason: unknown): void {

@@ -32,7 +32,7 @@ const flushed = (stream: NodeJS.WriteStream): Promise<void> =>
 
 const run = async (): Promise<number> => {
   try {
-    return (await runCommand(process.argv.slice(2), { out, interrupted: interruption.happened })) ? 0 : 1;
+    return (await runCommand(process.argv.slice(2), { out, interruption })) ? 0 : 1;
   } catch (error) {
     out.close();
     return exitCodeOf(error);

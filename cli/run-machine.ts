@@ -1,4 +1,5 @@
 import { Cleanup } from '../core/index.js';
+import type { Interruption } from './interruption.js';
 import type { MachineDefinition, MachineOptions, OptionValues } from './machine.js';
 import type { Platform } from './platforms.js';
 import type { TerminalOutput } from './terminal-output.js';
@@ -10,15 +11,16 @@ export interface Run {
   readonly platform: Platform;
   readonly seed: number;
   readonly out: TerminalOutput;
-  /** Rejects when the run must end before it is done. */
-  readonly interrupted: Promise<never>;
+  /** What ends the run before it is done. */
+  readonly interruption: Pick<Interruption, 'happened' | 'watch'>;
 }
 
 /**
  * Runs a machine to its end, then ends its domains and runs its clean-up, whatever has happened. Resolves to whether all was well.
  * @throws what failed; AggregateError when the clean-up failed too
  */
-export const runMachine = async ({ definition, options, platform, seed, out, interrupted }: Run): Promise<boolean> => {
+export const runMachine = async ({ definition, options, platform, seed, out, interruption }: Run): Promise<boolean> => {
+  const { happened } = interruption;
   const cleanup = new Cleanup();
   const lastResort = (): void => cleanup[Symbol.dispose]();
   // The process may end in the middle: by a second signal.
@@ -32,13 +34,16 @@ export const runMachine = async ({ definition, options, platform, seed, out, int
       return undefined;
     }
   };
-  const booted = await attempt(() => Promise.race([interrupted, platform.create({ seed })]));
+  const booted = await attempt(() => Promise.race([happened, platform.create({ seed })]));
   let well: boolean | undefined;
   if (booted !== undefined) {
-    const { machine, order } = booted;
-    const log = machine.log$.subscribe((entry) => out.log(entry));
-    well = await attempt(() => Promise.race([interrupted, definition.run({ machine, options, out, cleanup })]));
-    log.unsubscribe();
+    const { machine, order, standsStill } = booted;
+    const said = machine.log$.subscribe((entry) => out.log(entry));
+    said.add(machine.shutdowns$.subscribe((shutdown) => out.shutdown(shutdown)));
+    const watch = standsStill && interruption.watch(standsStill);
+    well = await attempt(() => Promise.race([happened, definition.run({ machine, options, out, cleanup })]));
+    watch?.[Symbol.dispose]();
+    said.unsubscribe();
     out.close();
     if (well !== undefined && order !== undefined) out.row('order', order());
     await attempt(() => machine[Symbol.asyncDispose]());

@@ -1,5 +1,7 @@
 import { styleText } from 'node:util';
+import type { Shutdown } from '../core/index.js';
 import type { MachineLogEntry } from '../core/toolstack/index.js';
+import { messageOf } from './errors.js';
 import { type Output, type Progress, size } from './machine.js';
 
 /** The part of a stream that the output needs: `process.stdout`. */
@@ -45,6 +47,8 @@ export class TerminalOutput implements Output {
   #sourceWidth = 0;
   /** What each end of a device said last that it waits for, until it went on. */
   readonly #waits = new Map<string, string>();
+  /** Which domains have crashed, and why. */
+  readonly #crashes: string[] = [];
 
   constructor(stream: OutputStream, env: NodeJS.ProcessEnv) {
     this.#stream = stream;
@@ -98,6 +102,13 @@ export class TerminalOutput implements Output {
     this.line(`${stamp}  ${domain.padEnd(this.#domainWidth)}  ${source.padEnd(this.#sourceWidth)}  ${said}`);
   }
 
+  /** Remembers a domain that has crashed. */
+  shutdown({ name, module, error }: Shutdown): void {
+    if (error === undefined) return;
+    const from = module === undefined ? '' : ` (${module})`;
+    this.#crashes.push(`${name}${from} crashed: ${messageOf(error)}`);
+  }
+
   /** Text in a style where colours are welcome, else as it is. */
   style(style: Style, text: string): string {
     return this.#coloured ? styleText(style, text, { validateStream: false }) : text;
@@ -109,9 +120,9 @@ export class TerminalOutput implements Output {
     this.#bar = undefined;
   }
 
-  /** Who waits, for what and why. */
+  /** Who has crashed, and who waits, for what and why. */
   get waits(): readonly string[] {
-    return [...this.#waits.values()];
+    return [...this.#crashes, ...this.#waits.values()];
   }
 
   get #width(): number {

@@ -21,7 +21,7 @@ export interface ConnectOptions {
 /** What a suite may look into besides its device. */
 export interface Rig {
   readonly platform: PlatformName;
-  /** The seed of this test's machine. */
+  /** The seed of this test. */
   readonly seed: number;
   readonly machine: Machine;
   /** The domain of the frontends: the test's own thread. */
@@ -33,9 +33,10 @@ export type Connect<T> = (options?: ConnectOptions) => Promise<T>;
 
 /**
  * Runs a suite once for each platform, each test on a machine of its own: the frontend in the test's thread, the backend in a domain
- * that boots from its module. A seed decides the order of events, and whether the guest is a 64-bit or a 32-bit one. After each test
- * the devices are detached, and nothing may be left: no grant, mapping, channel, page, watch or transaction. A test that fails tells
- * its seed and what the domains logged; `SPLITRING_SEED` repeats it.
+ * that boots from its module, which has a thread of its own on `threads`. There the two share no objects: what a backend is to know it
+ * is told by `cmdline`, what it has seen it tells by its Reporter. A seed decides whether the guest is a 64-bit or a 32-bit one, and on
+ * `local` the order of events. After each test the devices are detached, and nothing may be left: no grant, mapping, channel, page,
+ * watch or transaction. A test that fails tells its seed and what the domains logged; `SPLITRING_SEED` repeats it.
  */
 export const onEveryPlatform = <P extends AnyProtocol, T>(
   protocol: P,

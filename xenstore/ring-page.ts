@@ -82,10 +82,49 @@ abstract class RingEnd implements StoreTransport {
   }
 }
 
+/** How far from `seen` an index has come, if that is on its way to `end`; any other value of it says nothing, and counts as no step. */
+const steps = (seen: number, index: number, end: number): number => {
+  const count = (index - seen) >>> 0;
+  return count <= (end - seen) >>> 0 ? count : 0;
+};
+
 /** The store's end of a guest's ring page. */
 export class StoreRing extends RingEnd {
+  /** The event channel, whose upcalls are {@link ready$}. */
+  readonly channel: EventChannel;
+  /** Bytes that were read and written since the indices were 0, and how far the guest had come when it was last looked at. */
+  #read = 0;
+  #written = 0;
+  #sentSeen = 0;
+  #takenSeen = 0;
+
   constructor(page: Page, channel: EventChannel) {
     super(page, channel, ringPage.req, ringPage.rsp);
+    this.channel = channel;
+  }
+
+  override read(into: Uint8Array, offset: number, length: number): number {
+    const count = super.read(into, offset, length);
+    this.#read = (this.#read + count) >>> 0;
+    return count;
+  }
+
+  override write(from: Uint8Array, offset: number, length: number): number {
+    const count = super.write(from, offset, length);
+    this.#written = (this.#written + count) >>> 0;
+    return count;
+  }
+
+  /**
+   * Whether the guest has sent or taken bytes, or asked for a reconnect, since the last call: if not, its event was spurious. Each byte
+   * counts once, whatever the guest does to its indices.
+   */
+  hasNews(): boolean {
+    const sent = steps(this.#sentSeen, this.get(ringPage.req.prod), this.#read + ringPage.req.size);
+    const taken = steps(this.#takenSeen, this.get(ringPage.rsp.cons), this.#written);
+    this.#sentSeen = (this.#sentSeen + sent) >>> 0;
+    this.#takenSeen = (this.#takenSeen + taken) >>> 0;
+    return sent > 0 || taken > 0 || this.reconnecting;
   }
 
   /** Sets both rings empty at index 0 and connected, and says what is served (xenstored `domain_conn_reset`). */
@@ -96,6 +135,7 @@ export class StoreRing extends RingEnd {
     }
     this.incoming.resync();
     this.outgoing.resync();
+    this.#read = this.#written = this.#sentSeen = this.#takenSeen = 0;
     this.set(ringPage.serverFeatures, features);
     this.set(ringPage.error, ringError.none);
     const waiting = this.reconnecting;

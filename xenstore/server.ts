@@ -1,8 +1,10 @@
 import type { Subscription } from 'rxjs';
 import type { ErrnoName } from '../core/abi/errno.js';
 import { type Domid, PAGE_SIZE, type Port } from '../core/abi/units.js';
+import type { Clock } from '../core/domain/clock.js';
 import type { EventChannels } from '../core/domain/event-channels.js';
 import type { GrantTable, Page } from '../core/domain/grant-table.js';
+import { subscribeLateEoi } from '../core/domain/late-eoi.js';
 import { PeerFault, XenError } from '../core/errors.js';
 import { Connection } from './connection.js';
 import { domainOperations } from './domain-operations.js';
@@ -25,6 +27,8 @@ export interface XenStoreServerOptions {
   readonly channels: EventChannels;
   /** Runs a task later in the store's domain, never inside the call. */
   readonly post: Post;
+  /** How long a guest that raises events without anything to tell is left unheard (XSA-391). */
+  readonly clock: Clock;
   /** What the hypervisor says of a domain. */
   readonly domainInfo: DomainInfo;
   /**
@@ -185,7 +189,15 @@ export class XenStoreServer implements Disposable {
     const connection = new Connection(domid, ring, offered);
     ring.reset(offered);
     this.#store.connections.push(connection);
-    const link = { connection, ring, introduced, subscription: ring.ready$.subscribe(() => this.#work()) };
+    // A program of the store's own domain is trusted with it.
+    const subscription = !introduced
+      ? ring.ready$.subscribe(() => this.#work())
+      : subscribeLateEoi(ring.channel, this.#options.clock, () => {
+          const news = ring.hasNews();
+          this.#work();
+          return news && !connection.dropped;
+        });
+    const link = { connection, ring, introduced, subscription };
     this.#links.set(connection, link);
     return link;
   }

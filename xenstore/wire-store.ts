@@ -16,6 +16,10 @@ const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
 
 const isError = (error: unknown, code: string): boolean => error instanceof XenError && error.code === code;
 
+/** Whether an error may come of a view of the store that never was. */
+const isTorn = (error: unknown): error is XenError =>
+  error instanceof XenError && (error.code === 'EINVAL' || error.code === 'EIO' || error.code === 'ENOENT');
+
 /** The strings of a request. @throws XenError EINVAL when one holds a NUL, which would end it early */
 const encode = (what: string, ...texts: readonly string[]): Uint8Array => {
   if (texts.some((text) => text.includes('\0'))) throw new XenError('EINVAL', `${what}: a NUL cannot be sent`);
@@ -27,6 +31,8 @@ class WireOperations implements StoreOperations {
   readonly #client: MessageClient;
   readonly #txId: number;
   #ended = false;
+  /** What the store said no with last. */
+  refusal: unknown;
 
   constructor(client: MessageClient, txId = 0) {
     this.#client = client;
@@ -84,10 +90,15 @@ class WireOperations implements StoreOperations {
     }
   }
 
-  #send(name: XsName, path: string, payload = encode(`${name} ${path}`, path)): Promise<Uint8Array> {
+  async #send(name: XsName, path: string, payload = encode(`${name} ${path}`, path)): Promise<Uint8Array> {
     if (this.#ended)
       throw new TypeError(`${name} ${path}: the transaction has ended; await everything within its body`);
-    return this.#client.request(name, payload, `${name} ${path}`, this.#txId);
+    try {
+      return await this.#client.request(name, payload, `${name} ${path}`, this.#txId);
+    } catch (error) {
+      this.refusal = error;
+      throw error;
+    }
   }
 
   /** A listing longer than a reply can be: in parts, again from the start when the node changes in between. */
@@ -154,6 +165,7 @@ export class WireXenStore extends XenStore implements Disposable {
 
   /** @throws XenError EAGAIN when others got in between in each of {@link RETRIES_MAX} tries; otherwise as the token says */
   override async transaction<T>(body: (store: StoreOperations) => Promise<T>): Promise<T> {
+    let refused = '';
     for (let attempt = 0; attempt < RETRIES_MAX; attempt++) {
       const txId = Number(oneString(await this.#simple('TRANSACTION_START', '')));
       if (!(txId > 0)) throw new PeerFault('the number of a transaction', txId);
@@ -168,13 +180,20 @@ export class WireXenStore extends XenStore implements Disposable {
       } catch (error) {
         // Whatever the store says to it, the transaction is over and the body's error is the one that counts.
         await end('F').catch(() => {});
-        throw error;
+        // The store takes no snapshot: a node may be seen from before another's commit and its parent from after it, which is refused
+        // here (xenstored `_rm`, `remove_child_entry`) and would be EAGAIN at the end. What is refused twice in the same way, is so.
+        if (operations.refusal !== error || !isTorn(error) || error.message === refused) throw error;
+        refused = error.message;
+        continue;
       }
       try {
         await end('T');
         return result;
       } catch (error) {
-        if (!isError(error, 'EAGAIN')) throw error;
+        if (isError(error, 'EAGAIN')) continue;
+        // The owner of what is written has gone meanwhile, and with it the node (xenstored `acc_fix_domains`).
+        if (!isError(error, 'ENOMEM') || refused === 'ENOMEM') throw error;
+        refused = 'ENOMEM';
       }
     }
     throw new XenError('EAGAIN', `TRANSACTION_END T: others changed what it read in each of ${RETRIES_MAX} tries`);

@@ -9,15 +9,22 @@ export type Samples = ReadonlyMap<string, readonly number[]>;
 
 /**
  * Measures all subjects in turn, round after round, each round beginning with another: what disturbs the machine for a while then
- * disturbs all of them.
+ * disturbs all of them. A round counts only if `undisturbed` held before and after it.
  */
-export const interleave = (subjects: readonly Subject[], rounds: number): Samples => {
+export const interleave = (
+  subjects: readonly Subject[],
+  rounds: number,
+  undisturbed: () => boolean = () => true,
+): Samples => {
   const samples = new Map(subjects.map(({ name }): [string, number[]] => [name, []]));
   for (let round = 0; round < rounds; round++) {
-    for (let i = 0; i < subjects.length; i++) {
-      const subject = subjects[(i + round) % subjects.length];
-      if (subject !== undefined) samples.get(subject.name)?.push(subject.measure());
-    }
+    if (!undisturbed()) continue;
+    const measured = subjects.map((_, i) => {
+      const { name, measure } = subjects[(i + round) % subjects.length] as Subject;
+      return { name, value: measure() };
+    });
+    if (!undisturbed()) continue;
+    for (const { name, value } of measured) samples.get(name)?.push(value);
   }
   return samples;
 };

@@ -2,7 +2,7 @@ import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { type Domid, type GrantRef, PAGE_SIZE, type SharedPage } from '../../core/index.js';
 import { HypervisorGrantTable } from '../../platform/hypervisor/grant-table.js';
-import { measureCase } from '../lib/spent.js';
+import { measureCase } from '../lib/measure-case.js';
 
 // One case in a process: node copy-case.js CASE rate|alloc SCALE. A case is its name, bytes, segments a call, and threads attached.
 const [, , name = '', mode = 'rate', scale = '1'] = process.argv;

@@ -1,7 +1,7 @@
 import { interleave, ratios, type Subject } from '../lib/measure.js';
 import { script, withPeer } from '../lib/programs.js';
 import { boundRow, plainRow, type Row, ratioRow } from '../lib/rows.js';
-import type { Effort } from './ring.js';
+import type { Effort } from '../lib/suite.js';
 
 const SIZES = [64, 1500, 4096] as const;
 /** Of memcpy, and of `set(subarray)`, at the sizes that have a goal. */

@@ -9,7 +9,7 @@ import { Requests } from '../../core/xenbus/requests.js';
 import { Responses } from '../../core/xenbus/responses.js';
 import { blkifRequest, blkifResponse } from '../../drivers/blk/wire.js';
 import { HypervisorEventChannels } from '../../platform/hypervisor/event-channels.js';
-import { measureCase } from '../lib/spent.js';
+import { measureCase } from '../lib/measure-case.js';
 
 // One case in a process: node events-case.js CASE rate|alloc SCALE. A case is its name, and channels, or requests an event.
 const [, , name = '', mode = 'rate', scale = '1'] = process.argv;

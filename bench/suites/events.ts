@@ -1,7 +1,7 @@
 import { interleave, ratios, type Subject } from '../lib/measure.js';
 import { script } from '../lib/programs.js';
 import { boundRow, plainRow, type Row, ratioRow } from '../lib/rows.js';
-import type { Effort } from './ring.js';
+import type { Effort } from '../lib/suite.js';
 
 /** An event through the domain's channels to an RxJS subscriber may cost so much more than to a function: in all, and in nanoseconds. */
 const BATCH_GOAL = 1 / 1.1;

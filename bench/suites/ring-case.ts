@@ -1,17 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { threadTime } from '../lib/clocks.js';
 import { cases } from './ring-cases.js';
-
-/**
- * Nanoseconds of processor that this thread has had, so that others on the machine do not count, nor does the compiler's own thread;
- * where the system does not tell, time.
- */
-const spent = (): number => {
-  try {
-    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]);
-  } catch {
-    return Number(process.hrtime.bigint());
-  }
-};
 
 const [, , name = '', mode = 'rate', scale = '1'] = process.argv;
 const run = cases[name]?.();
@@ -26,7 +14,7 @@ if (mode === 'alloc') {
   run(32_000);
   console.log(((process.memoryUsage().heapUsed - before) / 32_000).toFixed(3));
 } else {
-  const start = spent();
+  const start = threadTime();
   run(n);
-  console.log(((n / (spent() - start)) * 1e3).toFixed(2));
+  console.log(((n / (threadTime() - start)) * 1e3).toFixed(2));
 }

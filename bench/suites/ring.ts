@@ -1,13 +1,9 @@
 import { interleave, ratios, type Subject } from '../lib/measure.js';
 import { script, withPeer } from '../lib/programs.js';
 import { boundRow, plainRow, type Row, ratioRow } from '../lib/rows.js';
+import type { Effort } from '../lib/suite.js';
 
-/** How long a suite takes its time. */
-export interface Effort {
-  readonly rounds: number;
-  /** Of the requests of a full run. */
-  readonly scale: number;
-}
+export type { Effort };
 
 interface Line {
   readonly name: string;

@@ -91,6 +91,11 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     return count;
   }
 
+  /** Whether there is a request that was not taken; the number of them is not checked. */
+  get hasUnconsumed(): boolean {
+    return Atomics.load(this.words, sring.reqProd) !== this.reqConsPvt;
+  }
+
   /** The next request, as a private copy that is valid until it is answered. Only after {@link unconsumed} counted it. */
   take(): Exchange<Q, R, Id> {
     const current = this.record;

@@ -141,6 +141,11 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     return count;
   }
 
+  /** Whether there is a response that was not taken; the number of them is not checked. */
+  get hasUnconsumed(): boolean {
+    return Atomics.load(this.words, sring.rspProd) !== this.rspCons;
+  }
+
   /** The next response, as a private copy that is valid until the next is taken. Only after {@link unconsumed} counted it. */
   take(): View<R, Id> & RecordView {
     const view = this.received;

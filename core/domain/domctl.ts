@@ -36,6 +36,9 @@ export type ShutdownReason = 'poweroff' | 'crash';
 /** How a domain ended. */
 export interface Shutdown {
   readonly domid: Domid;
+  readonly name: string;
+  /** URL of the module that it booted from, if it did. */
+  readonly module: string | undefined;
   readonly reason: ShutdownReason;
   /** What a crash was caused by. */
   readonly error?: Error;

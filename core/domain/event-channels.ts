@@ -18,6 +18,13 @@ export abstract class EventChannel extends Observable<void> implements Disposabl
    * their turn (Linux' `irq_retrigger` of an event channel sets the bit in the domain's own shared_info).
    */
   abstract retrigger(): void;
+  /**
+   * Looks out for what `isThere` tells of before the other end is asked for an event, where that pays: when the other end runs on
+   * another processor, and answers sooner than this one could sleep and be woken. Says whether to look once more.
+   */
+  linger(_isThere: () => boolean): boolean {
+    return false;
+  }
   /** Closes this end (EVTCHNOP_close); the other falls back to unbound. A second time does nothing. */
   abstract [Symbol.dispose](): void;
 }

@@ -42,7 +42,8 @@ export abstract class XenStore implements StoreOperations {
   abstract setPermissions(path: string, permissions: readonly Permission[]): Promise<void>;
   /**
    * Runs `body` in a transaction: all of its writes take effect at once, or none. On a conflict (EAGAIN) the body runs again
-   * from the start, so it must have no other effects; when it throws, the transaction is abandoned and the error passed on.
+   * from the start, so it must have no other effects, and so it does once more when the store refuses what others may have made
+   * impossible meanwhile (ENOENT, EINVAL, EIO, ENOMEM). When it throws, the transaction is abandoned and the error passed on.
    */
   abstract transaction<T>(body: (store: StoreOperations) => Promise<T>): Promise<T>;
   /**

@@ -186,7 +186,7 @@ export class BackHandshake extends Handshake<BackStep> {
     const stands = async (store: StoreOperations): Promise<boolean> => sameTexts(texts, await read(store));
     const written = await this.#move('connect', look, writing(device.path, this.#published(life)), stands);
     if (!written) return this.#releaseOnly(life);
-    if (this.#life === life) life.listen(ring, (error) => this.#lied(error));
+    if (this.#life === life) life.listen(ring, environment.clock, (error) => this.#lied(error));
   }
 
   #link(life: BackLife, { responses, grants }: MappedRing, peer: AnyValues): BackLink<AnyProtocol> {

@@ -4,8 +4,10 @@ import { gntst } from '../abi/gntst.js';
 import { type Abi, abis } from '../abi/layout.js';
 import { asGrantRef, asPort, type GrantRef, type Port } from '../abi/units.js';
 import { Cleanup } from '../domain/cleanup.js';
+import type { Clock } from '../domain/clock.js';
 import type { EventChannel } from '../domain/event-channels.js';
 import type { Page } from '../domain/grant-table.js';
+import { subscribeLateEoi } from '../domain/late-eoi.js';
 import { GrantError, PeerFault, XenError } from '../errors.js';
 import type { DeviceInfo } from './device-info.js';
 import type { HandshakeEnvironment } from './handshake.js';
@@ -83,6 +85,7 @@ export class BackLife {
     const responses: AnyResponses = new Responses(new BackRing(page.words, ring, { abi }), {
       notify: () => channel.notify(),
       again: () => channel.retrigger(),
+      linger: (isThere) => channel.linger(isThere),
       refuse,
       onError,
     });
@@ -91,12 +94,13 @@ export class BackLife {
   }
 
   /** Hands the ring's requests to the driver, at once and at every upcall. @param lied hears what ends the link */
-  listen({ channel, responses }: MappedRing, lied: (error: unknown) => void): void {
-    this.#upcalls = channel.subscribe(() => {
+  listen({ channel, responses }: MappedRing, clock: Clock, lied: (error: unknown) => void): void {
+    this.#upcalls = subscribeLateEoi(channel, clock, () => {
       try {
-        responses.upcall();
+        return responses.upcall() > 0 || responses.left > 0;
       } catch (error) {
         lied(error);
+        return true;
       }
     });
   }

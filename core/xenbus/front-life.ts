@@ -3,6 +3,7 @@ import { FrontRing } from '../abi/front-ring.js';
 import { Cleanup } from '../domain/cleanup.js';
 import type { EventChannel } from '../domain/event-channels.js';
 import type { SharedPage } from '../domain/grant-table.js';
+import { subscribeLateEoi } from '../domain/late-eoi.js';
 import type { DeviceInfo } from './device-info.js';
 import { disposeOf } from './dispose-of.js';
 import type { FrontLink } from './front-link.js';
@@ -58,6 +59,7 @@ export class FrontLife {
     this.#requests = new Requests(new FrontRing(this.#page.words, protocol.ring, { abi }), {
       notify: () => channel.notify(),
       again: () => channel.retrigger(),
+      linger: (isThere) => channel.linger(isThere),
       onError,
     });
   }
@@ -92,11 +94,12 @@ export class FrontLife {
   /** Hands the ring's responses out, at once and at every upcall. @param lied hears what ends the link */
   listen(device: unknown, lied: (error: unknown) => void): void {
     this.#link.add(() => disposeOf(device));
-    const upcalls = this.#channel.subscribe(() => {
+    const upcalls = subscribeLateEoi(this.#channel, this.#environment.clock, () => {
       try {
-        this.#requests.upcall();
+        return this.#requests.upcall() > 0;
       } catch (error) {
         lied(error);
+        return true;
       }
     });
     this.#link.add(() => upcalls.unsubscribe());

@@ -50,9 +50,13 @@ export interface RequestsOptions {
    * starves nobody. Without it, it ends when there are none.
    */
   readonly again?: () => void;
+  /** Looks out for what `isThere` tells of before an event is asked for; says whether to look once more. Without it nobody looks. */
+  readonly linger?: (isThere: () => boolean) => boolean;
   /** Hears what a `done` or `lost` callback threw; the other requests are not disturbed. */
   readonly onError: (error: unknown) => void;
 }
+
+const never = (): boolean => false;
 
 /** Responses of one upcall, give or take a ring. */
 const MOST = 256;
@@ -86,6 +90,8 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   declare private readonly paired: boolean;
   declare private readonly notify: () => void;
   readonly #again: (() => void) | undefined;
+  readonly #linger: (isThere: () => boolean) => boolean;
+  readonly #isThere = (): boolean => this.ring.hasUnconsumed;
   readonly #onError: (error: unknown) => void;
   /** All ids, by number. */
   declare private readonly calls: readonly Call<R, Id>[];
@@ -106,6 +112,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.notify = options.notify;
     this.spare = this.last = this.closed = undefined;
     this.#again = options.again;
+    this.#linger = options.linger ?? never;
     this.#onError = options.onError;
     this.calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
     for (let i = 0; i < entries; i++) this.#append(this.calls[(ring.nextRequest + i) % entries]);
@@ -194,7 +201,10 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
         break;
       }
       const count = this.ring.unconsumed();
-      if (count === 0 && !this.ring.finalCheck()) break;
+      if (count === 0) {
+        if (this.outstanding > 0 && this.#linger(this.#isThere)) continue;
+        if (!this.ring.finalCheck()) break;
+      }
       total += count;
       // Kept a 32-bit integer, or V8 boxes it for each call.
       for (let left = count | 0; left > 0; ) left = (left - this.#complete(left)) | 0;

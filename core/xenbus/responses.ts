@@ -23,11 +23,15 @@ export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends
    * starves nobody. Without it, it ends when there are none.
    */
   readonly again?: () => void;
+  /** Looks out for what `isThere` tells of before an event is asked for; says whether to look once more. Without it nobody looks. */
+  readonly linger?: (isThere: () => boolean) => boolean;
   /** Makes the answer that says "no" with an errno; the draft is all zero. */
   readonly refuse: (response: Draft<R, Id>, errno: number, request: View<Q, Id>) => void;
   /** Hears of errors that are no refusals, of a handler's mistakes, and of a PeerFault from a handler that answered later. */
   readonly onError: (error: unknown) => void;
 }
+
+const never = (): boolean => false;
 
 /** Requests of one upcall, give or take a ring. */
 const MOST = 256;
@@ -50,6 +54,8 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   readonly #ring: BackRing<Q, R, Id>;
   readonly #notify: () => void;
   readonly #again: (() => void) | undefined;
+  readonly #linger: (isThere: () => boolean) => boolean;
+  readonly #isThere = (): boolean => this.#ring.hasUnconsumed;
   readonly #refuse: ResponsesOptions<Q, R, Id>['refuse'];
   readonly #onError: (error: unknown) => void;
   #handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown = unserved;
@@ -59,6 +65,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   /** On a ring without ids: what is kept, in the order of the requests, which is that of their answers. */
   readonly #turns: Turn<Q, R, Id>[] = [];
   #flushing = false;
+  #left = 0;
   #whenIdle: (() => void)[] = [];
   #closed = false;
 
@@ -66,6 +73,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     this.#ring = ring;
     this.#notify = options.notify;
     this.#again = options.again;
+    this.#linger = options.linger ?? never;
     this.#refuse = options.refuse;
     this.#onError = options.onError;
   }
@@ -73,6 +81,11 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   /** Requests kept for a later answer. */
   get pending(): number {
     return this.#ring.kept;
+  }
+
+  /** Requests that the handler left on the ring when it last had them. */
+  get left(): number {
+    return this.#left;
   }
 
   /** Resolves when nothing is pending. */
@@ -123,13 +136,17 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
         break;
       }
       const count = ring.unconsumed();
-      if (count === left && !ring.finalCheck(left)) break;
+      if (count === left) {
+        if (left === 0 && total > 0 && this.#linger(this.#isThere)) continue;
+        if (!ring.finalCheck(left)) break;
+      }
       left = 0;
       if (this.#slots === undefined) this.#serveAll(count);
       else left = this.#slots.slots.offer(count, this.#slots.drain);
       total += count - left;
       this.push();
     }
+    this.#left = left;
     return total;
   }
 

@@ -4,12 +4,18 @@ import { BlockQueue } from './block-queue.js';
 import { type Disk, Disks } from './disk.js';
 import { blk, vdisk } from './protocol.js';
 
-/** Serves a disk of class `vbd`: read, write and flush, 11 segments a request, one ring of one page. */
+/** A disk that is offered, and the queue of the link that has come about with it. */
+interface Life {
+  readonly disk: Disk;
+  queue: BlockQueue | undefined;
+}
+
+/** Serves a disk of class `vbd`: read, write and flush, 11 segments a request, one ring of one page, persistent grants. */
 @backend(blk)
 export class BlkBackend {
   readonly #disks: Disks;
   readonly #log: Log;
-  #disk: Disk | undefined;
+  #life: Life | undefined;
 
   constructor(@inject(Disks) disks: Disks, @inject(Log) log: Log) {
     this.#disks = disks;
@@ -19,16 +25,23 @@ export class BlkBackend {
   async offer({ toolstack, subscription }: BackOffer<typeof blk>): Promise<OfferValues<typeof blk>> {
     const { params, mode } = toolstack;
     const disk = await this.#disks.open({ params, mode });
-    this.#disk = disk;
-    subscription.add(() => disk.close());
-    return { 'feature-flush-cache': true };
+    const life: Life = { disk, queue: undefined };
+    this.#life = life;
+    subscription.add(() => {
+      if (life.queue === undefined) disk.close();
+      else life.queue.end(() => disk.close());
+    });
+    return { 'feature-flush-cache': true, 'feature-persistent': true };
   }
 
-  connect({ drain, grants, publish, toolstack, device }: BackLink<typeof blk>): void {
-    const disk = this.#disk;
-    if (disk === undefined) throw new Error(`${device.path} connects without having offered a disk`);
+  connect({ drain, grants, publish, toolstack, own, peer, device }: BackLink<typeof blk>): void {
+    const life = this.#life;
+    if (life === undefined) throw new Error(`${device.path} connects without having offered a disk`);
+    const { disk } = life;
     publish(geometry(disk, toolstack));
-    const queue = new BlockQueue({ disk, grants, log: this.#log, source: device.path });
+    const persistent = own['feature-persistent'] && peer['feature-persistent'];
+    const queue = new BlockQueue({ disk, grants, persistent, log: this.#log, source: device.path });
+    life.queue = queue;
     drain((slots) => queue.drain(slots));
   }
 }
@@ -36,7 +49,7 @@ export class BlkBackend {
 const geometry = (
   disk: Disk,
   toolstack: BackOffer<typeof blk>['toolstack'],
-): Omit<BackendValues<typeof blk>, 'feature-flush-cache'> => ({
+): Omit<BackendValues<typeof blk>, keyof OfferValues<typeof blk>> => ({
   sectors: disk.sectors,
   'sector-size': disk.sectorSize,
   'physical-sector-size': disk.sectorSize,

@@ -1,6 +1,9 @@
 import { distinctUntilChanged, map, type Observable } from 'rxjs';
-import { type FrontLink, SECTOR_SIZE, type Sector, XenError } from '../../core/index.js';
+import type { FrontLink, Sector } from '../../core/index.js';
+import { checkRange, checkWritable } from './check-range.js';
+import { PageRequests } from './page-requests.js';
 import { type blk, vdisk } from './protocol.js';
+import { RingRequests } from './ring-requests.js';
 import { Transfer } from './transfer.js';
 import { TransferQueue } from './transfer-queue.js';
 import { blkifOp } from './wire.js';
@@ -12,11 +15,16 @@ import { blkifOp } from './wire.js';
  */
 export class BlockDevice implements Disposable {
   readonly #link: FrontLink<typeof blk>;
+  readonly #ring: RingRequests;
   readonly #queue: TransferQueue;
+  /** The same disk by callbacks, without promises and copies; they share the ring with the calls here. */
+  readonly requests: PageRequests;
 
   constructor(link: FrontLink<typeof blk>) {
     this.#link = link;
-    this.#queue = new TransferQueue(link);
+    this.#ring = new RingRequests(link);
+    this.#queue = new TransferQueue(this.#ring);
+    this.requests = new PageRequests(link, this.#ring);
   }
 
   /** The size now, in units of 512 bytes; the backend can change it at any time. */
@@ -56,7 +64,7 @@ export class BlockDevice implements Disposable {
 
   /** Whether {@link flush} asks the backend; if not, writes are durable when they are answered. */
   get canFlush(): boolean {
-    return this.#link.peer['feature-flush-cache'] && !this.#queue.flushRefused;
+    return this.#link.peer['feature-flush-cache'] && !this.#ring.flushRefused;
   }
 
   /**
@@ -64,7 +72,7 @@ export class BlockDevice implements Disposable {
    * @throws RangeError at once for what is not aligned to {@link sectorSize} or not on the disk
    */
   read(sector: Sector, into: Uint8Array): Promise<void> {
-    this.#check('read', sector, into.length);
+    checkRange(this.#link, 'read', sector, into.length);
     return this.#send(new Transfer(blkifOp.read, sector, into));
   }
 
@@ -73,8 +81,8 @@ export class BlockDevice implements Disposable {
    * @throws at once RangeError for what is not aligned to {@link sectorSize} or not on the disk, XenError EROFS
    */
   write(sector: Sector, from: Uint8Array): Promise<void> {
-    if (this.readOnly) throw new XenError('EROFS', `${this.#link.device.path}: write to sector ${sector}`);
-    this.#check('write', sector, from.length);
+    checkWritable(this.#link, sector);
+    checkRange(this.#link, 'write', sector, from.length);
     return this.#send(new Transfer(blkifOp.write, sector, from));
   }
 
@@ -90,25 +98,11 @@ export class BlockDevice implements Disposable {
 
   /** Called by the framework when the link ends. */
   [Symbol.dispose](): void {
+    this.#ring[Symbol.dispose]();
     this.#queue[Symbol.dispose]();
   }
 
   #send(transfer: Transfer): Promise<void> {
     return transfer.allSent ? Promise.resolve() : this.#queue.send(transfer);
-  }
-
-  #check(what: string, sector: Sector, length: number): void {
-    const { sectorSize } = this;
-    const aligned = sector % (sectorSize / SECTOR_SIZE) === 0 && length % sectorSize === 0;
-    if (!aligned || sector < 0) {
-      this.#refuse(what, sector, length, `both must be multiples of its ${sectorSize} bytes (a sector here has 512)`);
-    }
-    if (!(sector + length / SECTOR_SIZE <= this.sectors)) {
-      this.#refuse(what, sector, length, `it has ${this.sectors} sectors of 512 bytes`);
-    }
-  }
-
-  #refuse(what: string, sector: Sector, length: number, why: string): never {
-    throw new RangeError(`${this.#link.device.path}: ${what} of ${length} bytes at sector ${sector}: ${why}`);
   }
 }

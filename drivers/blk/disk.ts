@@ -1,7 +1,12 @@
 import type { Sector } from '../../core/index.js';
 
+/** What comes of an operation: undefined when it is done, or a promise that resolves when it is, and rejects when it failed. */
+export type DiskResult = void | PromiseLike<void>;
+
 /**
- * An open disk. All calls are synchronous: what they are given lies in pages that are the guest's, and are let go of at their return.
+ * An open disk. Each operation is done when it returns, or when the promise that it returns has settled; until then its views are the
+ * guest's own pages, mapped, and no longer. Several may be under way at once, but none that writes what another touches, and no other
+ * beside a flush.
  */
 export interface Disk {
   /** The size, in units of 512 bytes. */
@@ -10,12 +15,12 @@ export interface Disk {
   readonly sectorSize: number;
   readonly readOnly: boolean;
   /** Fills the views, one after another, with what lies on the disk from `position` (bytes) on. @throws when it cannot, EIO */
-  readInto(views: readonly Uint8Array[], position: number): void;
+  readInto(views: readonly Uint8Array[], position: number): DiskResult;
   /** Writes the views, one after another, to `position` (bytes) and on. @throws when it cannot, EIO, ENOSPC */
-  writeFrom(views: readonly Uint8Array[], position: number): void;
-  /** Returns when all that was written will survive a loss of power. @throws when that cannot be, EIO */
-  flush(): void;
-  /** A second time does nothing. */
+  writeFrom(views: readonly Uint8Array[], position: number): DiskResult;
+  /** Is done when all that was written will survive a loss of power. @throws when that cannot be, EIO */
+  flush(): DiskResult;
+  /** Called when no operation is under way; a second time it does nothing. */
   close(): void;
 }
 

@@ -42,8 +42,12 @@ export const blk = protocol({
         'device-type': oneOf(['disk', 'cdrom'], { default: 'disk' }),
       },
     },
+    frontend: {
+      Initialised: { 'feature-persistent': flag() },
+    },
     backend: {
-      InitWait: { 'feature-flush-cache': flag() },
+      // Linux writes its features with Connected; they are read again then.
+      InitWait: { 'feature-flush-cache': flag(), 'feature-persistent': flag() },
       Connected: {
         sectors: uint<Sector>(), // 512 bytes each, always
         'sector-size': sectorSize(), // bytes; what requests are aligned to

@@ -1,4 +1,4 @@
-import { PAGE_SIZE, SECTOR_SIZE, type Sector } from '../../core/index.js';
+import { PAGE_SIZE, type Sector } from '../../core/index.js';
 import { SECTORS_PER_PAGE } from './protocol.js';
 import { BLKIF_MAX_SEGMENTS_PER_REQUEST, blkifOp } from './wire.js';
 
@@ -73,14 +73,6 @@ export class Transfer {
     if (length === this.bytes.length) return this.bytes;
     const begin = part * REQUEST_BYTES + at;
     return this.bytes.subarray(begin, begin + length);
-  }
-
-  /** What a part is, for an error: `read of sectors 8 to 15`. */
-  describe(part: number): string {
-    if (this.operation === blkifOp.flush) return 'flush';
-    const first = this.sectorOf(part);
-    const last = first + this.lengthOf(part) / SECTOR_SIZE - 1;
-    return `${this.operation === blkifOp.write ? 'write' : 'read'} of sectors ${first} to ${last}`;
   }
 
   sent(): void {

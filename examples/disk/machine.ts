@@ -84,13 +84,10 @@ export const machine = defineMachine(
 /** Boots both domains, gives the disk to the guest, and takes it away when the guest is done. Resolves to what the guest read. */
 const useDisk = async (machine: Machine, image: Image, out: Output): Promise<string> => {
   const { path, bytes, sectorSize, scratch } = image;
-  const names = new Map<Domid, string>();
-  const reports = new DiskReports(machine, names);
+  const reports = new DiskReports(machine);
   const backend = await machine.boot({ name: 'backend', module: backendModule, cmdline: { sectorSize } });
-  names.set(backend, 'backend');
   const cmdline: GuestCommandLine = { scratch };
   const guest = await machine.boot({ name: 'guest', module: guestModule, cmdline });
-  names.set(guest, 'guest');
   const keys = vbdKeys({ vdev: 'xvda', params: path, mode: scratch === undefined ? 'r' : 'w' });
   const device = { device: 'vbd', id: vdevOf('xvda'), frontend: guest, backend, keys };
   await machine.toolstack.attach(device);

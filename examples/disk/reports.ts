@@ -1,5 +1,4 @@
 import { filter, firstValueFrom, map, merge, ReplaySubject, tap } from 'rxjs';
-import type { Domid } from 'splitring';
 import type { Machine } from 'splitring/toolstack';
 
 /** What the guest reports, each once but for `reading`, in this order; sums are SHA-256. */
@@ -18,16 +17,13 @@ type Named<E extends DiskReport['event']> = Extract<DiskReport, { readonly event
 export class DiskReports {
   readonly #reports$ = new ReplaySubject<DiskReport>();
 
-  /** @param names the domains by their numbers, for errors */
-  constructor(machine: Machine, names: ReadonlyMap<Domid, string>) {
+  constructor(machine: Machine) {
     // Nobody else reports on this machine.
     const reports$ = machine.reports$.pipe(map(({ value }) => value as DiskReport));
     const crashes$ = machine.shutdowns$.pipe(
       filter(({ reason }) => reason === 'crash'),
-      map(({ domid, error }): never => {
-        throw new Error(
-          `the ${names.get(domid) ?? `domain ${domid}`} crashed: ${error?.message ?? 'it gave no reason'}`,
-        );
+      map(({ name, module, error }): never => {
+        throw new Error(`the ${name} (${module}) crashed: ${error?.message ?? 'it gave no reason'}`);
       }),
     );
     merge(reports$, crashes$).subscribe(this.#reports$);

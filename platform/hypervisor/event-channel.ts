@@ -7,6 +7,9 @@ import type { OwnDomain } from './own-domain.js';
 /** Told of an exception that a subscriber threw; the other subscribers and channels go on. */
 export type OnSubscriberError = (error: unknown, port: Port) => void;
 
+/** How a platform's thread looks out for more work before it sleeps. */
+export type Linger = (isThere: () => boolean) => boolean;
+
 type Next = () => void;
 
 /**
@@ -33,6 +36,7 @@ export class HypervisorEventChannel extends EventChannel {
   readonly #own: OwnDomain;
   readonly #onError: OnSubscriberError;
   readonly #onClose: () => void;
+  readonly #linger: Linger;
   /** Replaced as a whole, so that an upcall can go through it while subscribers come and go. */
   #listeners: readonly Listener[] = [];
   /** What the subscription that is being made hands events to. */
@@ -44,11 +48,13 @@ export class HypervisorEventChannel extends EventChannel {
     readonly port: Port,
     onError: OnSubscriberError,
     onClose: () => void,
+    linger: Linger,
   ) {
     super((subscriber) => this.#join(subscriber));
     this.#own = own;
     this.#onError = onError;
     this.#onClose = onClose;
+    this.#linger = linger;
   }
 
   override notify(): void {
@@ -56,6 +62,10 @@ export class HypervisorEventChannel extends EventChannel {
     if (this.#closed || isGone) throw new XenError('EINVAL', `EVTCHNOP_send on port ${this.port}, which is closed`);
     const result = hypervisor.eventChannels.send(domid, this.port);
     if (result < 0) throw new XenError(-result, `EVTCHNOP_send on port ${this.port} of domain ${domid}`);
+  }
+
+  override linger(isThere: () => boolean): boolean {
+    return this.#linger(isThere);
   }
 
   override retrigger(): void {

@@ -3,7 +3,7 @@ import { type EventChannel, EventChannels } from '../../core/domain/event-channe
 import { XenError } from '../../core/errors.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import type { Deliver } from '../../core/hypervisor/upcalls.js';
-import { HypervisorEventChannel, type OnSubscriberError } from './event-channel.js';
+import { HypervisorEventChannel, type Linger, type OnSubscriberError } from './event-channel.js';
 import { OwnDomain } from './own-domain.js';
 
 /** The event channels of a domain of our Xen. Upcalls are delivered when the platform enters the domain, and only then. */
@@ -12,11 +12,13 @@ export class HypervisorEventChannels extends EventChannels {
   readonly #onError: OnSubscriberError;
   readonly #byPort: (HypervisorEventChannel | undefined)[] = [];
   readonly #deliver: Deliver;
+  readonly #linger: Linger;
   #open = 0;
 
   /** Masks every port, as Linux does at boot. @throws RangeError when there is no such domain */
-  constructor(hypervisor: Hypervisor, domid: Domid, onError: OnSubscriberError) {
+  constructor(hypervisor: Hypervisor, domid: Domid, onError: OnSubscriberError, linger: Linger = () => false) {
     super();
+    this.#linger = linger;
     this.#own = new OwnDomain(hypervisor, domid);
     this.#onError = onError;
     this.#deliver = (port) => {
@@ -67,10 +69,16 @@ export class HypervisorEventChannels extends EventChannels {
 
   #channel(port: Port | number, what: () => string): EventChannel {
     if (port < 0) throw new XenError(-port, what());
-    const channel = new HypervisorEventChannel(this.#own, port as Port, this.#onError, () => {
-      this.#byPort[port] = undefined;
-      this.#open--;
-    });
+    const channel = new HypervisorEventChannel(
+      this.#own,
+      port as Port,
+      this.#onError,
+      () => {
+        this.#byPort[port] = undefined;
+        this.#open--;
+      },
+      this.#linger,
+    );
     this.#byPort[port] = channel;
     this.#open++;
     return channel;

@@ -29,6 +29,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
 import { LocalClock } from './local-clock.js';
@@ -81,6 +82,7 @@ export class LocalMachine extends Machine {
     this.#server = new XenStoreServer({
       grants,
       channels,
+      clock: this.#clock,
       post: queue.post,
       domainInfo: (domid) => {
         const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
@@ -219,18 +221,20 @@ export class LocalMachine extends Machine {
       domain,
       String(config.module),
       (url) => this.#scheduler.hold(() => import(url)),
-      (error) => this.#stopped(error === undefined ? { domid, reason: 'poweroff' } : { domid, reason: 'crash', error }),
+      (error) => this.#stopped(domid, error),
     );
   }
 
-  #stopped(shutdown: Shutdown): void {
-    const entry = this.#domains.get(shutdown.domid);
+  #stopped(domid: Domid, error: Error | undefined): void {
+    const entry = this.#domains.get(domid);
     if (entry === undefined) return;
     entry.shutdown = true;
-    if (shutdown.error !== undefined) {
-      this.#write(entry.domain, { level: 'error', source: 'program', text: `crashed: ${shutdown.error.message}` });
+    const { domain, config } = entry;
+    if (error !== undefined) {
+      this.#write(domain, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
+    const shutdown = shutdownOf({ domid, name: domain.name, module: config.module }, error);
     this.#outbox.post(() => this.#shutdowns$.next(shutdown));
   }
 

@@ -1,3 +1,4 @@
+import { runTicks } from '../hypervisor/run-ticks.js';
 import type { LocalClock } from './local-clock.js';
 import { Random } from './random.js';
 
@@ -35,9 +36,11 @@ export class TaskQueue implements Runnable {
   }
 }
 
+/** Picks before Node's event loop has its turn. */
+const PICKS = 32;
+
 /**
- * Picks by a seed who runs next among all that can. Each pick is one turn of Node's event loop, so all promises settle in
- * between, and the same seed gives the same order. When nobody can run, the clock's next timer fires.
+ * Picks by a seed who runs next among all that can. After each pick all promises settle, as after a turn of Node's event loop, and the same seed gives the same order. When nobody can run, the clock's next timer fires.
  */
 export class Scheduler {
   readonly seed: number;
@@ -109,17 +112,28 @@ export class Scheduler {
   }
 
   readonly #step = (): void => {
-    if (this.#stopped || this.#holds > 0) {
-      this.#stepping = false;
-      return;
+    let more = true;
+    try {
+      more = this.#pickSome();
+    } finally {
+      if (more) setImmediate(this.#step);
+      else this.#stepping = false;
     }
-    if (!this.#runOne()) {
-      this.#stepping = false;
-      this.#sleep();
-      return;
-    }
-    setImmediate(this.#step);
   };
+
+  /** Lets some run in turn, with all promises settled in between; whether there may be more to do. */
+  #pickSome(): boolean {
+    for (let picks = 0; picks < PICKS; picks++) {
+      if (this.#stopped || this.#holds > 0) return false;
+      if (!this.#runOne()) {
+        this.#sleep();
+        return false;
+      }
+      if (runTicks === undefined) return true;
+      runTicks();
+    }
+    return true;
+  }
 
   #runOne(): boolean {
     if (!this.clock.simulated && this.#guard('clock', () => this.clock.fireDue())) return true;

@@ -1,6 +1,7 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
-import { hasActiveRequests } from './active-requests.js';
+import { runTicks } from '../hypervisor/run-ticks.js';
+import { ActivityWatch } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
 
 /** What a loop enters: a domain's event channels. */
@@ -26,16 +27,15 @@ interface Resident {
 
 /** Events that are delivered before promises are resumed. */
 const EVENTS_PER_ENTRY = 64;
+/**
+ * Milliseconds of a sleep for which it is not certain that nothing else is under way. After it the event loop has a turn, and the
+ * next sleep is certain.
+ */
+const UNCERTAIN_MS = 20;
 /** Milliseconds before the event loop has a turn, for timers, files and sockets. */
 const TURN_MS = 1;
 /** Rounds of entering between two looks at the clock. */
 const ROUNDS = 8;
-
-/**
- * Runs the queues of promises and ticks, as Node does after each of its callbacks; Node itself calls it `runNextTicks` and keeps it on
- * `process` without documenting it. Where it is gone the loop takes a turn of the event loop instead, which is slower.
- */
-const runTicks = (process as { readonly _tickCallback?: () => void })._tickCallback?.bind(process);
 
 /**
  * A thread's share of the machine: enters the domains that live in it when they have upcalls, and rests when none has. No wake-up is
@@ -51,6 +51,10 @@ export class DomainLoop {
   readonly #spinner: Spinner;
   readonly #hasMail: () => boolean;
   readonly #residents: Resident[] = [];
+  readonly #activity = new ActivityWatch();
+  #isThere: () => boolean = () => false;
+  /** Whether a ring's end has looked out in this round, and nothing came: the thread can go to sleep then. */
+  #lingered = false;
   #running = false;
   #scheduled = false;
   /** Events delivered so far, over all domains. */
@@ -84,6 +88,13 @@ export class DomainLoop {
     return this.#scheduled || this.#hasUpcall();
   }
 
+  /** Looks out for more work of a kind that no event tells of; says whether to look for it once more. */
+  readonly linger = (isThere: () => boolean): boolean => {
+    this.#isThere = isThere;
+    this.#lingered = !this.#spinner.spin(this.#hasMore);
+    return isThere();
+  };
+
   /** Runs the loop soon, out of whatever is running now. */
   schedule(): void {
     if (this.#scheduled || this.#running) return;
@@ -115,13 +126,15 @@ export class DomainLoop {
     const end = performance.now() + TURN_MS;
     for (let round = 1; (round & (ROUNDS - 1)) !== 0 || performance.now() < end; round++) {
       const before = this.delivered;
+      this.#lingered = false;
       this.#enter();
       if (runTicks !== undefined) runTicks();
       else if (this.delivered !== before) return true;
-      if (this.#spinner.spin(this.#hasUpcall)) continue;
-      if (this.#blocking && !hasActiveRequests()) {
-        if (!this.#block()) return true;
-      } else if (this.#park()) return false;
+      if (this.#lingered ? this.#hasUpcall() : this.#spinner.spin(this.#hasUpcall)) continue;
+      const activity = this.#blocking ? this.#activity.look() : 'some';
+      if (activity === 'some') {
+        if (this.#park()) return false;
+      } else if (!this.#block(activity === 'none' ? undefined : UNCERTAIN_MS)) return true;
     }
     return true;
   }
@@ -135,6 +148,8 @@ export class DomainLoop {
       this.delivered += channels.enter(EVENTS_PER_ENTRY);
     }
   }
+
+  readonly #hasMore = (): boolean => this.#isThere() || this.#hasUpcall();
 
   readonly #hasUpcall = (): boolean => {
     const residents = this.#residents;
@@ -151,15 +166,15 @@ export class DomainLoop {
     return all;
   }
 
-  /** Sleeps until an event comes; false when something else has woken the thread, which its event loop will know of. */
-  #block(): boolean {
+  /** Sleeps until an event comes, for `ms` at most; false when something else has woken the thread, which its event loop will know of. */
+  #block(ms: number | undefined): boolean {
     const [resident] = this.#residents;
     if (resident === undefined) return false;
     const { domid } = resident;
     const wakes = this.#doorbell.wakes(domid);
     if (!this.#doorbell.rest(domid, blocked)) return true;
     if (this.#hasMail()) this.#doorbell.wake(domid);
-    else this.#doorbell.wait(domid, wakes);
+    else this.#doorbell.wait(domid, wakes, ms);
     return this.#doorbell.hasUpcall(domid);
   }
 }

@@ -29,6 +29,8 @@ export class DomainThread {
   #loaded: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #error: Error | undefined;
   #stopping = false;
+  /** It does not run any more, and answers nothing. */
+  #over = false;
   readonly #gone: Promise<void>;
 
   /** @param wake wakes the thread from its sleep, so that it looks into its mail */
@@ -46,14 +48,22 @@ export class DomainThread {
     });
     this.#gone = new Promise((resolve) => {
       worker.on('exit', (code) => {
+        this.#over = true;
+        const loaded = this.#loaded;
+        this.#loaded = undefined;
         const error = this.#error ?? (code === 0 ? undefined : new Error(`its thread ended with exit code ${code}`));
         for (const { resolve: answer } of this.#questions.values()) answer(undefined);
         this.#questions.clear();
-        this.#loaded?.reject(new Error(`${data.module} does not load: ${error?.message ?? 'it ends its thread'}`));
+        loaded?.reject(new Error(`${data.module} does not load: ${error?.message ?? 'it ends its thread'}`));
         resolve();
         if (!this.#stopping) events.died(error);
       });
     });
+  }
+
+  /** Whether it is loading its module or being stopped, of which nothing in any event loop need tell. */
+  get isChanging(): boolean {
+    return this.#loaded !== undefined || (this.#stopping && !this.#over);
   }
 
   /** Lets the thread load its module. @throws when that does not load, or the thread ends */
@@ -72,7 +82,7 @@ export class DomainThread {
 
   /** Resolves to the thread's answer; undefined when it ended instead. */
   ask(type: 'settle' | 'trim'): Promise<Settled | undefined> {
-    if (this.#stopping) return Promise.resolve(undefined);
+    if (this.#stopping || this.#over) return Promise.resolve(undefined);
     const id = this.#asked++;
     return new Promise((resolve) => {
       this.#questions.set(id, { resolve });

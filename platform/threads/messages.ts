@@ -49,8 +49,10 @@ export interface PlainError {
 
 /** What a domain's thread answers to 'settle'. */
 export interface Settled {
-  /** Whether something is still under way. */
+  /** Whether something is still under way, timers aside. */
   readonly busy: boolean;
+  /** Whether something is still to come from its host: a timer, a file's read. */
+  readonly waits: boolean;
   /** Events delivered so far. */
   readonly delivered: number;
 }

@@ -29,11 +29,13 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { DomainLoop } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, hostTime } from './host-clock.js';
+import type { Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
 /** How a machine of threads is made. */
@@ -53,6 +55,7 @@ interface Resident {
 interface Entry {
   readonly domid: Domid;
   readonly name: string;
+  readonly module: DomainConfig['module'] | undefined;
   readonly store: StoreRingPlace;
   /** Where its code runs. */
   readonly home: Resident | DomainThread;
@@ -106,6 +109,7 @@ export class ThreadsMachine extends Machine {
     this.#server = new XenStoreServer({
       grants,
       channels,
+      clock: this.#clock,
       post: this.#post,
       domainInfo: (domid) => {
         const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
@@ -187,6 +191,17 @@ export class ThreadsMachine extends Machine {
     }
   }
 
+  /**
+   * Whether no thread of a domain will ever do anything again, unless another thread has it do so: none has anything under way, and
+   * none a timer. What lives in the machine's own thread is not looked at.
+   */
+  async standsStill(): Promise<boolean> {
+    const before = await this.#settled();
+    if (before.busy || before.waits) return false;
+    const { busy, waits, delivered } = await this.#settled();
+    return !busy && !waits && delivered === before.delivered;
+  }
+
   override [Symbol.asyncDispose](): Promise<void> {
     this.#disposed ??= this.#end();
     return this.#disposed;
@@ -203,17 +218,19 @@ export class ThreadsMachine extends Machine {
     this.#shutdowns$.complete();
   }
 
-  async #settled(): Promise<{ readonly delivered: number; readonly busy: boolean }> {
+  async #settled(): Promise<Settled> {
     const threads = [...this.#domains.values()].flatMap(({ home }) => (home instanceof DomainThread ? [home] : []));
     const answers = await Promise.all(threads.map((thread) => thread.ask('settle')));
     let { delivered } = this.#loop;
     let busy = this.#loop.isBusy || this.#posted > 0;
+    let waits = threads.some((thread) => thread.isChanging);
     for (const answer of answers) {
       delivered += answer?.delivered ?? 0;
       busy ||= answer?.busy ?? false;
+      waits ||= answer?.waits ?? false;
     }
     for (const [domid, { dead }] of this.#domains) busy ||= !dead && this.hypervisor.doorbell.hasUpcall(domid);
-    return { delivered, busy };
+    return { delivered, busy, waits };
   }
 
   #domctl(): Domctl {
@@ -242,6 +259,7 @@ export class ThreadsMachine extends Machine {
       this.#domains.set(domid, {
         domid,
         name,
+        module,
         store,
         home,
         introduced: false,
@@ -326,9 +344,7 @@ export class ThreadsMachine extends Machine {
       this.#write(domid, entry.name, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
-    this.#post(() =>
-      this.#shutdowns$.next(error === undefined ? { domid, reason: 'poweroff' } : { domid, reason: 'crash', error }),
-    );
+    this.#post(() => this.#shutdowns$.next(shutdownOf(entry, error)));
   }
 
   /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */

@@ -7,7 +7,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { startDomain } from '../hypervisor/start-domain.js';
-import { activeRequests } from './active-requests.js';
+import { activeRequests, hasActiveRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock } from './host-clock.js';
@@ -45,10 +45,15 @@ given.main.on('message', loop.run);
 const clock = new HostClock(given.boot);
 const log = (entry: LogEntry): void => tell({ type: 'log', time: clock.now(), entry });
 const domain = new Domain(domid, given.name, given.abi);
-const channels = new HypervisorEventChannels(hypervisor, domid, (error) => {
-  const { stack } = asError(error);
-  log({ level: 'error', source: given.name, text: errorText(error), ...(stack === undefined ? {} : { stack }) });
-});
+const channels = new HypervisorEventChannels(
+  hypervisor,
+  domid,
+  (error) => {
+    const { stack } = asError(error);
+    log({ level: 'error', source: given.name, text: errorText(error), ...(stack === undefined ? {} : { stack }) });
+  },
+  loop.linger,
+);
 const grants = new HypervisorGrantTable(hypervisor, domid);
 bindDomain(
   domain,
@@ -83,6 +88,7 @@ const answer = (id: number): void =>
     type: 'answer',
     id,
     busy: loop.isBusy || activeRequests().some((name) => name !== 'Timeout'),
+    waits: hasActiveRequests(),
     delivered: loop.delivered,
   });
 

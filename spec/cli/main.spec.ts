@@ -67,9 +67,18 @@ describe('splitring', () => {
     [['run', timer, '--seed', 'x'], /--seed "x": it takes a whole number from 0 to 4294967295$/m],
     [['run', '--seed', '4294967296', timer], /--seed "4294967296": it takes a whole number/],
     [['run', timer, '--seed', '-1'], /option '--seed <N>' argument missing|--seed "-1": it takes/],
+    [
+      ['run', timer, '--platform', 'threads', '--seed', '7'],
+      /--seed 7 cannot repeat a run on threads, where the host decides/,
+    ],
+    [
+      ['run', '--platform', 'threads', '--seed', '7', timer],
+      /--seed 7 cannot repeat a run on threads, .* or take --platform local$/m,
+    ],
+    [['run', '--seed', '7', timer, '--platform', 'threads'], /--seed 7 cannot repeat a run on threads/],
     [['run', timer, '7'], /unexpected argument 7; see splitring run .*timer\.js --help/],
-    [['run', timer, '--platform', 'zen'], /there is no platform zen; there is local$/m],
-    [['run', '--platform', 'zen', timer], /there is no platform zen; there is local$/m],
+    [['run', timer, '--platform', 'zen'], /there is no platform zen; there are threads and local$/m],
+    [['run', '--platform', 'zen', timer], /there is no platform zen; there are threads and local$/m],
     [['run', './nowhere.js'], /there is no module \.\/nowhere\.js: name a compiled module, or one of disk/],
     [['run', '.'], /there is no machine \./],
     [['run', './'], /\.\/ is a folder: name the module in it/],
@@ -134,11 +143,25 @@ describe('splitring', () => {
   });
 
   it('says how a run is repeated, and repeats it', async () => {
-    const first = await run('run', timer, '--ms', '2');
-    const seed = /^\$ splitring run \S*timer\.js --ms 2 --seed (\d+)\n/.exec(first.stdout)?.[1] ?? '';
-    const again = await run('run', '--seed', seed, timer, '--ms', '2');
+    const first = await run('run', '--platform', 'local', timer, '--ms', '2');
+    const seed = /^\$ splitring run \S*timer\.js --ms 2 --platform local --seed (\d+)\n/.exec(first.stdout)?.[1] ?? '';
+    const again = await run('run', '--platform', 'local', '--seed', seed, timer, '--ms', '2');
     expect(withoutTimes(again.stdout)).to.equal(withoutTimes(first.stdout));
     expect(again.code).to.equal(0);
+  });
+
+  it('runs on threads, but on local when a seed asks for a run that can be repeated, and says which', async () => {
+    const [plain, seeded, named] = await Promise.all([
+      run('run', timer),
+      run('run', timer, '--seed', '7'),
+      run('run', timer, '--platform', 'threads'),
+    ]);
+    expect(plain.stdout).to.match(/^\$ splitring run \S*timer\.js --platform threads\non +threads: /);
+    expect(plain.stdout).not.to.match(/^order/m);
+    expect(seeded.stdout).to.match(/^\$ splitring run \S*timer\.js --seed 7 --platform local\non +local: /);
+    expect(seeded.stdout).to.match(/^order +\d+ turns, digest [0-9a-f]{8}$/m);
+    expect(named.stdout).to.match(/^\$ splitring run \S*timer\.js --platform threads\non +threads: /);
+    expect([plain, seeded, named].map(({ code }) => code)).to.deep.equal([0, 0, 0]);
   });
 
   it('ends with ok and exit code 0 when all is well, else with not ok and exit code 1', async () => {

@@ -5,7 +5,7 @@ import { type Domain, EventChannels, GrantTable } from '../../core/index.js';
 import { RngFrontend } from '../../examples/rng/frontend.js';
 import { rng } from '../../examples/rng/protocol.js';
 
-const backend = import.meta.resolve('../../examples/rng/backend.js');
+const backend = import.meta.resolve('./leaky.module.js');
 
 onEveryPlatform(rng, RngFrontend, backend, (connect, rig) => {
   const leaks: Readonly<Record<string, (guest: Domain) => unknown>> = {
@@ -15,7 +15,7 @@ onEveryPlatform(rng, RngFrontend, backend, (connect, rig) => {
   };
   const what = process.env.LEAK ?? 'nothing';
   it(`leaks ${what}`, async () => {
-    await connect();
+    await connect({ cmdline: what === 'a page of the backend' ? 'leak' : 'nothing' });
     leaks[what]?.(rig().guest);
     if (what === 'nothing') expect(rig().seed).to.equal(1234);
   });

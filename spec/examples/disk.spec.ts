@@ -15,11 +15,11 @@ import {
 } from 'node:fs';
 import { expect } from 'chai';
 import { TerminalOutput } from '../../cli/terminal-output.js';
+import { platforms } from '../../contract/index.js';
 import { Cleanup } from '../../core/index.js';
 import { readPart, restorePart, smallImage } from '../../examples/disk/image.js';
 import { machine } from '../../examples/disk/machine.js';
 import { scrambled, scratchOf } from '../../examples/disk/scratch.js';
-import { LocalMachine } from '../../platform/local/index.js';
 import { type Ended, Playground, withoutTimes } from '../support/command.js';
 import type { Lie } from './lying-disks.module.js';
 
@@ -42,34 +42,52 @@ describe('splitring run disk', () => {
   const sums = ({ stdout }: Ended): readonly (string | undefined)[] =>
     ['guest', 'file'].map((end) => new RegExp(`^${end} +sha256 ([0-9a-f]{64})$`, 'm').exec(stdout)?.[1]);
 
-  it('reads the small image through the block driver, writes to a copy of it, and leaves nothing behind', async () => {
-    const before = sha256(smallImage);
-    const ended = await run();
-    expect(ended.stderr).to.equal('');
-    expect(ended.code).to.equal(0);
-    expect(sums(ended)).to.deep.equal([before, before]);
-    expect(ended.stdout).to.match(
-      /^write +256 KiB at byte 786432: written, flushed, read back, found in the file, put back$/m,
+  for (const platform of ['threads', 'local']) {
+    it(`reads the small image through the block driver on ${platform}, writes to a copy of it, and leaves nothing behind`, async () => {
+      const before = sha256(smallImage);
+      const ended = await run('--platform', platform);
+      expect(ended.stderr).to.equal('');
+      expect(ended.stdout).to.match(new RegExp(`^on +${platform}: `, 'm'));
+      expect(ended.stdout).to.match(/^read +1 MiB +\d+\.\d ms +\d+\.\d MiB\/s$/m);
+      expect(ended.code).to.equal(0);
+      expect(sums(ended)).to.deep.equal([before, before]);
+      expect(ended.stdout).to.match(
+        /^write +256 KiB at byte 786432: written, flushed, read back, found in the file, put back$/m,
+      );
+      expect(ended.stdout).to.match(/^ledger +no port, grant, mapping, page or watch is left$/m);
+      expect(ended.stdout).to.match(/\nok\n$/);
+      expect(playground.files).to.deep.equal([]);
+      expect(sha256(smallImage)).to.equal(before);
+    });
+  }
+
+  const states = ({ stdout }: Ended): readonly string[] =>
+    [...stdout.matchAll(/^ +\d+\.\d ms {2}(guest|backend) +\S+ +(\w+ → \w+)$/gm)].map(
+      ([, end, moved]) => `${end} ${moved}`,
     );
-    expect(ended.stdout).to.match(/^ledger +no port, grant, mapping, page or watch is left$/m);
-    expect(ended.stdout).to.match(/\nok\n$/);
-    expect(playground.files).to.deep.equal([]);
-    expect(sha256(smallImage)).to.equal(before);
+  const handshake = [
+    'backend Initialising → InitWait',
+    'guest Initialising → Initialised',
+    'backend InitWait → Connected',
+    'guest Initialised → Connected',
+    'guest Connected → Closing',
+    'guest Closing → Closed',
+    'backend Closing → Closed',
+  ];
+
+  it('prints the handshake as it happens, each end in order on threads, where one may tell of its step after the other of the next', async () => {
+    const ended = await run();
+    for (const end of ['guest', 'backend']) {
+      const ofEnd = (line: string): boolean => line.startsWith(end);
+      expect(states(ended).filter(ofEnd)).to.deep.equal(handshake.filter(ofEnd));
+    }
   });
 
-  it('prints the handshake as it happens, both ends in order, and the keys that they have exchanged', async () => {
-    const { stdout } = await run();
-    const states = [...stdout.matchAll(/^ +\d+\.\d ms {2}(guest|backend) +\S+ +(\w+ → \w+)$/gm)];
-    expect(states.map(([, end, states]) => `${end} ${states}`)).to.deep.equal([
-      'backend Initialising → InitWait',
-      'guest Initialising → Initialised',
-      'backend InitWait → Connected',
-      'guest Initialised → Connected',
-      'guest Connected → Closing',
-      'guest Closing → Closed',
-      'backend Closing → Closed',
-    ]);
-    expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi$/m);
+  it('prints the handshake as it happens, both ends in order on local, and the keys that they have exchanged', async () => {
+    const ended = await run('--platform', 'local');
+    const { stdout } = ended;
+    expect(states(ended)).to.deep.equal(handshake);
+    expect(stdout).to.match(/^guest +ring-ref=\d+ event-channel=\d+ protocol=x86_64-abi feature-persistent=1$/m);
     expect(stdout).to.match(/^backend +.*sectors=2048 sector-size=512/m);
   });
 
@@ -90,7 +108,7 @@ describe('splitring run disk', () => {
     const [before, { mtimeMs }] = [sha256(path), statSync(path)];
     const ended = await run('--disk', 'a disk.img');
     expect(ended.stderr).to.equal('');
-    expect(ended.stdout).to.match(/^\$ splitring run disk --disk 'a disk\.img' --seed \d+$/m);
+    expect(ended.stdout).to.match(/^\$ splitring run disk --disk 'a disk\.img' --platform threads$/m);
     expect(ended.stdout).to.match(/^disk +a disk\.img, 1\.5 MiB, read-only$/m);
     expect(ended.stdout).to.match(/^write +refused with EROFS$/m);
     expect(sums(ended)).to.deep.equal([before, before]);
@@ -204,48 +222,50 @@ describe('splitring run disk', () => {
   });
 });
 
-describe('the disk machine', () => {
-  let playground: Playground;
-  beforeEach(() => {
-    playground = new Playground();
+for (const platform of platforms) {
+  describe(`the disk machine on ${platform.name}`, () => {
+    let playground: Playground;
+    beforeEach(() => {
+      playground = new Playground();
+    });
+    afterEach(() => playground[Symbol.dispose]());
+
+    /** Runs it over a backend that lies. Resolves to what the image holds when all is cleaned up. */
+    const runWith = async (lie: Lie, image: string): Promise<boolean> => {
+      await using host = await platform.create({ seed: 1 });
+      const boot = host.boot.bind(host);
+      host.boot = (config) =>
+        boot(config.name === 'backend' ? { ...config, module: lyingDisks, cmdline: { lie } } : config);
+      using cleanup = new Cleanup();
+      const out = new TerminalOutput({ write: () => {} }, {});
+      return await machine.run({
+        machine: host,
+        options: { disk: image, write: true, 'sector-size': 512 },
+        out,
+        cleanup,
+      });
+    };
+
+    const lies: readonly (readonly [lie: Lie, error: RegExp])[] = [
+      ['flips a bit', /d\.img holds other bytes than the guest read/],
+      ['forgets writes', /the guest read back other bytes than it wrote: 2 KiB at byte 6144/],
+      ['keeps writes to itself', /d\.img does not hold what the guest wrote and flushed: 2 KiB at byte 6144/],
+      ['writes once', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
+      ['fails to read', /the guest \(file:.*guest\.js\) crashed: .*EIO/],
+      ['shrinks', /the guest sees 7680 bytes in sectors of 512, not 8192 in sectors of 512/],
+    ];
+    for (const [lie, error] of lies) {
+      it(`fails over a disk that ${lie}, and leaves the image as it was`, async () => {
+        const path = playground.at('d.img');
+        writeFileSync(path, image(16));
+        const before = sha256(path);
+        const failure = await runWith(lie, path).then(String, (reason: Error) => reason.message);
+        expect(failure).to.match(error);
+        expect(sha256(path)).to.equal(before);
+      });
+    }
   });
-  afterEach(() => playground[Symbol.dispose]());
-
-  /** Runs it over a backend that lies. Resolves to what the image holds when all is cleaned up. */
-  const runWith = async (lie: Lie, image: string): Promise<boolean> => {
-    await using local = await LocalMachine.create({ seed: 1 });
-    const boot = local.boot.bind(local);
-    local.boot = (config) =>
-      boot(config.name === 'backend' ? { ...config, module: lyingDisks, cmdline: { lie } } : config);
-    using cleanup = new Cleanup();
-    const out = new TerminalOutput({ write: () => {} }, {});
-    return await machine.run({
-      machine: local,
-      options: { disk: image, write: true, 'sector-size': 512 },
-      out,
-      cleanup,
-    });
-  };
-
-  const lies: readonly (readonly [lie: Lie, error: RegExp])[] = [
-    ['flips a bit', /d\.img holds other bytes than the guest read/],
-    ['forgets writes', /the guest read back other bytes than it wrote: 2 KiB at byte 6144/],
-    ['keeps writes to itself', /d\.img does not hold what the guest wrote and flushed: 2 KiB at byte 6144/],
-    ['writes once', /the guest crashed: .*EIO/],
-    ['fails to read', /the guest crashed: .*EIO/],
-    ['shrinks', /the guest sees 7680 bytes in sectors of 512, not 8192 in sectors of 512/],
-  ];
-  for (const [lie, error] of lies) {
-    it(`fails over a disk that ${lie}, and leaves the image as it was`, async () => {
-      const path = playground.at('d.img');
-      writeFileSync(path, image(16));
-      const before = sha256(path);
-      const failure = await runWith(lie, path).then(String, (reason: Error) => reason.message);
-      expect(failure).to.match(error);
-      expect(sha256(path)).to.equal(before);
-    });
-  }
-});
+}
 
 describe('disk.img', () => {
   it('is 1 MiB of lines that say where they lie', () => {

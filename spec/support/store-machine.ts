@@ -2,6 +2,7 @@ import { asDomid, asGrantRef, asPort, type Domid, type GrantRef, PAGE_SIZE, type
 import { type EventChannel, EventChannels } from '../../core/domain/event-channels.js';
 import { GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
 import { XenError } from '../../core/errors.js';
+import { LocalClock } from '../../platform/local/local-clock.js';
 import { type DomainState, localChannelPair, RingXenStore, ringPage, XenStoreServer } from '../../xenstore/index.js';
 import { GuestRing } from '../../xenstore/ring-page.js';
 import { RawClient } from './raw-client.js';
@@ -78,6 +79,8 @@ export class StoreMachine {
   /** What the hypervisor says of domains; those that are not here do not exist. */
   readonly states = new Map<number, DomainState>();
   readonly server: XenStoreServer;
+  /** Stands still, but for those who move it. */
+  readonly clock = new LocalClock(true);
   /** Which of the waiting tasks runs next, of `count`. */
   pick: (count: number) => number = () => 0;
   readonly #tasks: (() => void)[] = [];
@@ -88,6 +91,7 @@ export class StoreMachine {
     this.server = new XenStoreServer({
       grants: this.grants,
       channels: this.ports,
+      clock: this.clock,
       post: this.post,
       domainInfo: (domid) => this.states.get(domid),
       onFault: (domid, fault) => this.faults.push(`${domid}: ${fault.message}`),

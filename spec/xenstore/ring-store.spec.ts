@@ -6,6 +6,7 @@ import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { HypervisorEventChannels } from '../../platform/hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../../platform/hypervisor/grant-table.js';
+import { LocalClock } from '../../platform/local/local-clock.js';
 import {
   DirectXenStore,
   GNTTAB_RESERVED_XENSTORE,
@@ -34,6 +35,7 @@ class XenMachine {
     this.server = new XenStoreServer({
       grants: this.grants,
       channels: this.#channels(DOM0),
+      clock: new LocalClock(true),
       post: (task) => this.#tasks.push(task),
       domainInfo: (domid) =>
         ({ none: undefined, alive: 'running', dying: 'dying', zombie: 'dying' })[

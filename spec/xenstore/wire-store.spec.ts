@@ -254,6 +254,58 @@ describe('a client of the store', () => {
         expect(tries).to.equal(RETRIES_MAX);
       });
 
+      it('begins a transaction anew in which a commit of another leaves a node without its parent', async () => {
+        await finish(store.write('a/b/c', 'x'));
+        const root = store === dom0 ? '' : '/local/domain/1/';
+        let runs = 0;
+        await finish(
+          store.transaction(async (tx) => {
+            runs++;
+            // Seen before the other's commit, and its parent after it: to be removed from where it is not.
+            await tx.read('a/b/c');
+            if (runs === 1) await dom0.rm(`${root}a`);
+            await tx.rm('a/b/c');
+          }),
+        );
+        expect(runs).to.equal(2);
+        expect(await finish(store.read('a'))).to.equal(undefined);
+      });
+
+      it('begins a transaction anew that has changed a node of a domain that is gone by then', async () => {
+        machine.boot(9);
+        const path = '/local/domain/1/of-nine';
+        await finish(dom0.write(path, 'x'));
+        await finish(
+          dom0.setPermissions(path, [
+            { domid: asDomid(9), access: 'n' },
+            { domid: asDomid(1), access: 'b' },
+          ]),
+        );
+        const found: (string | undefined)[] = [];
+        await finish(
+          store.transaction(async (tx) => {
+            found.push(await tx.read(path));
+            if (found.at(-1) === undefined) return;
+            await tx.write(path, 'y');
+            machine.states.delete(9);
+            machine.server.checkDomains();
+          }),
+        );
+        expect(found).to.deep.equal(['x', undefined]);
+      });
+
+      it('passes on what a transaction is refused twice', async () => {
+        let runs = 0;
+        const attempt = store.transaction(async (tx) => {
+          runs++;
+          await tx.setPermissions('none', [{ domid: asDomid(1), access: 'n' }]);
+        });
+        expect(await failure(finish(attempt)))
+          .to.be.instanceOf(XenError)
+          .with.property('code', 'ENOENT');
+        expect(runs).to.equal(2);
+      });
+
       it('lets nothing more be done in a transaction that has ended', async () => {
         let kept: StoreOperations | undefined;
         await finish(

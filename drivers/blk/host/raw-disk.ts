@@ -1,150 +1,34 @@
-import {
-  closeSync,
-  constants,
-  fdatasyncSync,
-  fstatSync,
-  openSync,
-  readSync,
-  readvSync,
-  type Stats,
-  writeSync,
-  writevSync,
-} from 'node:fs';
-import { asSector, SECTOR_SIZE, type Sector, XenError } from '../../../core/index.js';
-import { type Disk, DiskError } from '../disk.js';
-
-/** How a raw image is opened. */
-export interface RawDiskOptions {
-  readonly mode: 'r' | 'w';
-  /** Bytes of the disk's sectors: 512, which it is without it, or 4096. */
-  readonly sectorSize?: number;
-}
-
-const advice: Readonly<Record<string, string>> = {
-  ENOENT: 'there is no such file; check the path, or make an image with truncate -s 16M',
-  ENOTDIR: 'there is no such file; check the path',
-  EISDIR: 'is a directory; name a raw image file in it',
-  ELOOP: 'is a symbolic link that leads nowhere; name the image file itself',
-};
-
-const codeOf = (error: unknown): string =>
-  error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : String(error);
-
-const openFile = (path: string, mode: 'r' | 'w'): number => {
-  try {
-    // A FIFO would otherwise wait here for its other end.
-    return openSync(path, (mode === 'w' ? constants.O_RDWR : constants.O_RDONLY) | constants.O_NONBLOCK);
-  } catch (error) {
-    const code = codeOf(error);
-    const denied =
-      mode === 'w'
-        ? `cannot be opened for writing (${code}); make it writable, or have it served read-only`
-        : `cannot be read (${code}); make it readable for the user who runs this`;
-    throw new DiskError(`${path}: ${advice[code] ?? denied}`);
-  }
-};
-
-const kindOf = (stats: Stats): string => {
-  if (stats.isDirectory()) return 'a directory';
-  if (stats.isBlockDevice()) return 'a block device';
-  if (stats.isCharacterDevice()) return 'a character device';
-  return stats.isFIFO() ? 'a pipe' : 'no file';
-};
-
-const checkSize = (path: string, stats: Stats, sectorSize: number): void => {
-  if (!stats.isFile()) throw new DiskError(`${path}: is ${kindOf(stats)}; only raw image files are served, name one`);
-  if (stats.size === 0) {
-    throw new DiskError(`${path}: is empty; give it a size, for example by truncate -s 16M`);
-  }
-  if (stats.size % sectorSize !== 0) {
-    const fitting = Math.ceil(stats.size / sectorSize) * sectorSize;
-    throw new DiskError(
-      `${path}: its ${stats.size} bytes are no whole number of ${sectorSize}-byte sectors; extend it by truncate -s ${fitting}`,
-    );
-  }
-};
+import { fdatasyncSync, readSync, readvSync, writeSync, writevSync } from 'node:fs';
+import type { Disk } from '../disk.js';
+import { RawImage, viewsAfter } from './raw-image.js';
 
 /** A raw image file as a disk, read and written by synchronous calls straight to and from the views given. */
-export class RawDisk implements Disk {
-  readonly path: string;
-  readonly sectors: Sector;
-  readonly sectorSize: number;
-  readonly readOnly: boolean;
-  #fd: number | undefined;
-
-  /**
-   * @throws DiskError for a file that is missing, no regular file, empty, not to be read or written, or no whole number of sectors;
-   * RangeError for another sector size than 512 and 4096
-   */
-  constructor(path: string, { mode, sectorSize = SECTOR_SIZE }: RawDiskOptions) {
-    if (sectorSize !== 512 && sectorSize !== 4096) {
-      throw new RangeError(`a raw disk has sectors of 512 or 4096 bytes, not ${sectorSize}`);
-    }
-    this.path = path;
-    this.sectorSize = sectorSize;
-    this.readOnly = mode === 'r';
-    const fd = openFile(path, mode);
-    try {
-      const stats = fstatSync(fd);
-      checkSize(path, stats, sectorSize);
-      this.sectors = asSector(stats.size / SECTOR_SIZE);
-    } catch (error) {
-      closeSync(fd);
-      throw error;
-    }
-    this.#fd = fd;
-  }
-
+export class RawDisk extends RawImage implements Disk {
   readInto(views: readonly Uint8Array[], position: number): void {
-    const fd = this.#open();
+    const { fd } = this;
     for (let left = views, at = position; left.length > 0; ) {
       const [first] = left;
       const done =
         left.length === 1 && first !== undefined ? readSync(fd, first, 0, first.length, at) : readvSync(fd, left, at);
-      if (done === 0)
-        throw new XenError('EIO', `${this.path} ends at byte ${at}, where it had more when it was opened`);
-      left = rest(left, done);
+      if (done === 0) throw this.ended(at);
+      left = viewsAfter(left, done);
       at += done;
     }
   }
 
   writeFrom(views: readonly Uint8Array[], position: number): void {
-    const fd = this.#open();
+    const { fd } = this;
     for (let left = views, at = position; left.length > 0; ) {
       const [first] = left;
       const done =
         left.length === 1 && first !== undefined ? writeSync(fd, first, 0, first.length, at) : writevSync(fd, left, at);
-      if (done === 0) throw new XenError('EIO', `${this.path} takes nothing at byte ${at}`);
-      left = rest(left, done);
+      if (done === 0) throw this.full(at);
+      left = viewsAfter(left, done);
       at += done;
     }
   }
 
   flush(): void {
-    fdatasyncSync(this.#open());
-  }
-
-  close(): void {
-    const fd = this.#fd;
-    this.#fd = undefined;
-    if (fd !== undefined) closeSync(fd);
-  }
-
-  #open(): number {
-    if (this.#fd === undefined) throw new XenError('ENODEV', `${this.path} was closed`);
-    return this.#fd;
+    fdatasyncSync(this.fd);
   }
 }
-
-const none: readonly Uint8Array[] = [];
-
-/** What is left of the views after their first `done` bytes; almost always nothing. */
-const rest = (views: readonly Uint8Array[], done: number): readonly Uint8Array[] => {
-  let skipped = 0;
-  for (let i = 0; i < views.length; i++) {
-    const view = views[i] as Uint8Array;
-    if (skipped + view.length > done) return [view.subarray(done - skipped), ...views.slice(i + 1)];
-    skipped += view.length;
-  }
-  return none;
-};

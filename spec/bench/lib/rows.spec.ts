@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { boundRow, plainRow, ratioRow, table } from '../../../bench/lib/rows.js';
+import { boundRow, isLeftOut, leftOutRow, plainRow, ratioRow, wantedOf } from '../../../bench/lib/rows.js';
 
 const head = { suite: 'ring', name: 'loop', unit: 'M req/s' } as const;
 
@@ -22,6 +22,12 @@ describe('the rows of a benchmark', () => {
     expect(missed.note).to.equal('why');
   });
 
+  it('meet a ratio’s goal from below where less is better', () => {
+    const compared = { ...head, peer: 'one channel', goal: 1.12, wanted: '<=' } as const;
+    expect(ratioRow(compared, [1], [1.12]).met).to.equal(true);
+    expect(ratioRow(compared, [1], [1.13]).met).to.equal(false);
+  });
+
   it('have no verdict without a goal', () => {
     expect(ratioRow({ ...head, peer: 'C' }, [1], [1])).not.to.have.property('met');
     expect(plainRow(head, [3, 1])).to.deep.equal({ ...head, value: 2, min: 1, max: 3 });
@@ -32,12 +38,25 @@ describe('the rows of a benchmark', () => {
     expect(boundRow({ ...head, goal: 1 }, [0.99]).met).to.equal(true);
   });
 
-  it('stand in a table that names the goal and whether it is met', () => {
-    const text = table([
-      ratioRow({ ...head, peer: 'C', goal: 0.25 }, [20], [0.2]),
-      boundRow({ ...head, goal: 1 }, [0.5]),
-    ]);
-    expect(text).to.match(/loop +20\.0 M req\/s +0\.200 C +0\.200\.\.0\.200 +>= 0\.25 {2}MISSED/);
-    expect(text).to.match(/loop +0\.500 M req\/s +0\.500\.\.0\.500 +< 1 {2}met/);
+  it('meet a bound that is a maximum, or exact, at it', () => {
+    expect(boundRow({ ...head, goal: 1, wanted: '<=' }, [1]).met).to.equal(true);
+    expect(boundRow({ ...head, goal: 1, wanted: '=' }, [1]).met).to.equal(true);
+    const beside = boundRow({ ...head, goal: 1, wanted: '=', missed: 'why' }, [0.99]);
+    expect(beside.met).to.equal(false);
+    expect(beside.note).to.equal('why');
+  });
+
+  it('want at least the goal of a ratio and less than that of a value, if they do not say', () => {
+    expect(wantedOf({ peer: 'C' })).to.equal('>=');
+    expect(wantedOf({})).to.equal('<');
+    expect(wantedOf({ peer: 'C', wanted: '<=' })).to.equal('<=');
+  });
+
+  it('that are left out say why, and have no verdict', () => {
+    const row = leftOutRow({ ...head, peer: 'C', goal: 1 }, 'no gcc');
+    expect(row).to.include({ note: 'left out: no gcc', goal: 1 });
+    expect(row).not.to.have.property('met');
+    expect(isLeftOut(row)).to.equal(true);
+    expect(isLeftOut(plainRow(head, [0]))).to.equal(false);
   });
 });

@@ -142,7 +142,7 @@ describe('the schedules', () => {
     ],
     'publishes its answers at the next upcall': [
       'hangs',
-      [/(while \(!this\.#?closed\) \{)([^}]*)this\.push\(\);/, 'this.push(); $1$2'],
+      [/(while \(!this\.#?closed\) \{)((?:[^}]*\})?[^}]*)this\.push\(\);/, 'this.push(); $1$2'],
     ],
   };
 

@@ -304,3 +304,65 @@ describe('an upcall', () => {
     expect(again).to.deep.equal({ front: 0, back: 0 });
   });
 });
+
+describe('an end that can look out for more', () => {
+  const answer = (_request: unknown, response: { status: number }): void => {
+    response.status = 1;
+  };
+
+  it('takes what comes meanwhile, without having asked for an event', () => {
+    let looks = 0;
+    const both = pumps(0, {
+      back: (isThere) => {
+        looks++;
+        expect(isThere()).to.equal(false);
+        if (looks > 1) return false;
+        both.requests.submit(ask(2), () => {});
+        both.requests.push();
+        expect(isThere()).to.equal(true);
+        return true;
+      },
+    });
+    const { requests, responses, notified } = both;
+    responses.serve(answer);
+    requests.submit(ask(1), () => {});
+    requests.push();
+    expect(responses.upcall()).to.equal(2);
+    expect(looks).to.equal(2);
+    expect(notified.back).to.equal(1);
+    // Now it has asked.
+    requests.submit(ask(3), () => {});
+    requests.push();
+    expect(notified.back).to.equal(2);
+  });
+
+  it('does so in a frontend, while a request is outstanding', () => {
+    let looks = 0;
+    const both = pumps(0, {
+      front: (isThere) => {
+        looks++;
+        both.responses.upcall();
+        return isThere();
+      },
+    });
+    const { requests, responses, notified } = both;
+    responses.serve(answer);
+    for (const length of [1, 2]) {
+      requests.submit(ask(length), () => {});
+      requests.push();
+      if (length === 1) responses.upcall();
+    }
+    expect(requests.upcall()).to.equal(2);
+    expect(looks).to.equal(1);
+    expect(notified.front).to.equal(1);
+  });
+
+  it('does not when nothing is outstanding, nor after a spurious event', () => {
+    const never = (): boolean => {
+      throw new Error('nobody is to look');
+    };
+    const { requests, responses } = pumps(0, { front: never, back: never });
+    expect(requests.upcall()).to.equal(0);
+    expect(responses.upcall()).to.equal(0);
+  });
+});

@@ -13,8 +13,10 @@ export const paired = {
 /** The same ring, answered in order. */
 export const unpaired = { request: paired.request, response: paired.response } as const;
 
+type Linger = (isThere: () => boolean) => boolean;
+
 /** Both pumps over one ring of four slots, with what they raised, reported and refused. */
-export const pumps = (first = 0) => {
+export const pumps = (first = 0, linger: Partial<Record<'front' | 'back', Linger>> = {}) => {
   const words = new Int32Array(new SharedArrayBuffer(64 + 4 * 8));
   const notified = { front: 0, back: 0 };
   const again = { front: 0, back: 0 };
@@ -30,6 +32,7 @@ export const pumps = (first = 0) => {
     again: () => {
       again.front++;
     },
+    ...(linger.front && { linger: linger.front }),
     onError,
   });
   const responses = new Responses(new BackRing(words, paired), {
@@ -39,6 +42,7 @@ export const pumps = (first = 0) => {
     again: () => {
       again.back++;
     },
+    ...(linger.back && { linger: linger.back }),
     refuse: (response, errno, request) => {
       refused.push(request.length);
       response.status = -errno;

@@ -22,7 +22,7 @@ onRawFrontends('the backend of class vbd', ({ images, calls, rig, boot, withFron
       return found;
     };
 
-    it('flush, the size in units of 512 bytes, the sectors, and no more than it has (blkif.h)', async () => {
+    it('flush, persistent grants, the size in units of 512 bytes, the sectors, and no more than it has (blkif.h)', async () => {
       const { frontend, 'frontend-id': _id, online, state, params, ...rest } = await keysOf({});
       expect(rest).to.deep.equal({
         script: '/etc/xen/scripts/block',
@@ -34,6 +34,7 @@ onRawFrontends('the backend of class vbd', ({ images, calls, rig, boot, withFron
         'device-type': 'disk',
         'discard-enable': '1',
         'feature-flush-cache': '1',
+        'feature-persistent': '1',
         sectors: '64',
         'sector-size': '512',
         'physical-sector-size': '512',

@@ -228,6 +228,11 @@ onEveryPlatform(blk, BlkFrontend, module, (connect, rig) => {
       });
     }
 
+    it('with a disk that answers later', async () => {
+      const image = images.make(SECTORS);
+      await holds(await open(image, {}, { io: 'async' }), image, 1, 40);
+    });
+
     for (const abi of ['x86_32-abi', 'arm-abi'] as const satisfies readonly Abi[]) {
       it(`from a guest of ${abi}`, async () => {
         const image = images.make(SECTORS);

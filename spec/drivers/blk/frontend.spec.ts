@@ -6,33 +6,31 @@ import { onOddBackends, outcome } from './odd-rig.js';
 
 const { okay } = blkifRsp;
 
-onOddBackends('the frontend of class vbd', ({ rig, open, idle, begin }) => {
+onOddBackends('the frontend of class vbd', ({ open, idle, begin }) => {
   it('knows of another size as soon as the backend announces it (blkif.h)', async () => {
     const { disk, peer } = await open();
     const sizes: number[] = [];
     disk.sectors$.subscribe((sectors) => sizes.push(sectors));
     expect(() => disk.read(asSector(5000), new Uint8Array(512))).to.throw(RangeError);
-    peer.link.publish({ sectors: asSector(8192) });
+    await peer.publish({ sectors: asSector(8192) });
     await idle();
     expect(disk.sectors).to.equal(8192);
     const [reading] = await begin(disk.read(asSector(5000), new Uint8Array(512)));
-    peer.answer(peer.take(), okay);
+    await peer.answer(peer.take(), okay);
     await reading;
-    peer.link.publish({ info: vdisk.readonly });
+    await peer.publish({ info: vdisk.readonly });
     await idle();
     expect(disk.readOnly).to.equal(true);
-    peer.link.publish({ sectors: asSector(100) });
+    await peer.publish({ sectors: asSector(100) });
     await idle();
     expect(() => disk.read(asSector(100), new Uint8Array(512))).to.throw(RangeError, 'it has 100 sectors');
     expect(sizes).to.deep.equal([4096, 8192, 100]);
   });
 
   it('is left by a backend that vanishes', async () => {
-    const { disk } = await open();
+    const { disk, peer } = await open();
     const [reading] = await begin(disk.read(asSector(0), new Uint8Array(512)));
-    const { toolstack } = rig().machine;
-    const backend = (await toolstack.domains()).find(({ name }) => name.startsWith('backend-'));
-    if (backend !== undefined) await toolstack.destroy(backend.domid);
+    await peer.vanish();
     expect(await outcome(reading)).to.be.instanceOf(Disconnected);
   });
 });

@@ -1,16 +1,18 @@
 import { onEveryPlatform, type Rig } from '../../../contract/index.js';
+import { asDomid, XenStore } from '../../../core/index.js';
 import type { BlockDevice } from '../../../drivers/blk/block-device.js';
 import { BlkFrontend } from '../../../drivers/blk/frontend.js';
 import { blk } from '../../../drivers/blk/protocol.js';
 import { vbdKeys } from '../../../drivers/blk/vbd-keys.js';
 import { vdevOf } from '../../../drivers/blk/vdev.js';
-import { type OddBackend, odd } from './odd-backend.js';
+import type { Said } from './odd-backend.js';
+import { OddPeer } from './odd-peer.js';
 
 /** What a suite of disks with odd backends works with. */
 export interface OddRig {
   readonly rig: () => Rig;
-  /** A disk of an odd backend, and that backend. */
-  open(vdev?: string): Promise<{ readonly disk: BlockDevice; readonly peer: OddBackend }>;
+  /** A disk of an odd backend, and that backend, which says what it is told besides what it says of itself. */
+  open(vdev?: string, says?: Partial<Said>): Promise<{ readonly disk: BlockDevice; readonly peer: OddPeer }>;
   /** Lets everybody do what they can. */
   idle(): Promise<void>;
   /** Begins something, and lets everybody do what they can. */
@@ -20,7 +22,7 @@ export interface OddRig {
 }
 
 /** What a call has come to: undefined, or what it was rejected with. */
-export const outcome = async (call: Promise<void> | undefined): Promise<unknown> => {
+export const outcome = async (call: Promise<unknown> | undefined): Promise<unknown> => {
   try {
     return await call;
   } catch (error) {
@@ -28,22 +30,16 @@ export const outcome = async (call: Promise<void> | undefined): Promise<unknown>
   }
 };
 
-/** Runs a suite where the spec, which plays the backend, shares its thread. */
+/** Runs a suite on every platform whose backends the spec plays, request by request. */
 export const onOddBackends = (name: string, suite: (rig: OddRig) => void): void => {
   onEveryPlatform(blk, BlkFrontend, import.meta.resolve('./odd-backend.js'), (connect, rig) => {
-    const says = odd.says;
-
-    beforeEach(function () {
-      if (rig().platform !== 'local') this.skip();
-      odd.says = says;
-      odd.all.length = 0;
-    });
-
-    const open: OddRig['open'] = async (vdev = 'xvda') => {
-      const disk = await connect({ id: vdevOf(vdev), keys: vbdKeys({ vdev, params: 'odd', mode: 'w' }) });
-      const peer = odd.all.at(-1);
-      if (peer === undefined) throw new Error('nobody has connected');
-      return { disk, peer };
+    const open: OddRig['open'] = async (vdev = 'xvda', says = {}) => {
+      const { machine } = rig();
+      const keys = vbdKeys({ vdev, params: 'odd', mode: 'w' });
+      const disk = await connect({ id: vdevOf(vdev), keys, cmdline: says });
+      const path = `device/vbd/${vdevOf(vdev)}/backend-id`;
+      const domid = asDomid(Number(await rig().guest.get(XenStore).read(path)));
+      return { disk, peer: new OddPeer(machine, domid) };
     };
 
     const idle: OddRig['idle'] = () => rig().machine.idle();

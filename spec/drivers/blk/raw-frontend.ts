@@ -38,9 +38,12 @@ export interface RawOptions extends Omit<VbdConfig, 'vdev'> {
   readonly vdev?: string;
   readonly backend: Domid;
   readonly abi?: Abi;
+  /** What it writes as `feature-persistent`; without it nothing, as frontends did before there was that key. */
+  readonly persistent?: string;
 }
 
-const SRING_WORDS = 16;
+/** Words of a ring's page before its first slot (ring.h). */
+export const SRING_WORDS = 16;
 
 /** A frontend made by hand of a domain's own calls, which can say on its ring whatever it wants. */
 export class RawFrontend {
@@ -48,20 +51,23 @@ export class RawFrontend {
   readonly path: string;
   readonly otherendPath: string;
   readonly abi: Abi;
+  readonly backend: Domid;
   readonly page: SharedPage;
   readonly #guest: Domain;
   readonly #machine: Machine;
-  readonly #backend: Domid;
+  readonly #persistent: string | undefined;
   readonly #channel: EventChannel;
   readonly #ring: FrontRing<typeof blk.ring.request, typeof blk.ring.response, 'id'>;
   readonly #shared: SharedPage[] = [];
   #requests = 0;
 
-  private constructor(machine: Machine, guest: Domain, { vdev = 'xvda', backend, abi = 'x86_64-abi' }: RawOptions) {
+  private constructor(machine: Machine, guest: Domain, options: RawOptions) {
+    const { vdev = 'xvda', backend, abi = 'x86_64-abi', persistent } = options;
     const id = vdevOf(vdev);
     this.#machine = machine;
     this.#guest = guest;
-    this.#backend = backend;
+    this.backend = backend;
+    this.#persistent = persistent;
     this.abi = abi;
     this.path = `device/vbd/${id}`;
     this.otherendPath = `/local/domain/${backend}/backend/vbd/${guest.domid}/${id}`;
@@ -93,11 +99,13 @@ export class RawFrontend {
   /** Writes the frontend's keys, and waits until the backend is Connected. */
   async share(): Promise<void> {
     const { path, page, abi } = this;
+    const persistent = this.#persistent;
     await this.backendIs('2');
     await this.store.transaction(async (store) => {
       await store.write(`${path}/ring-ref`, String(page.ref));
       await store.write(`${path}/event-channel`, String(this.#channel.port));
       await store.write(`${path}/protocol`, abi);
+      if (persistent !== undefined) await store.write(`${path}/feature-persistent`, persistent);
       await store.write(`${path}/state`, '3');
     });
     await this.backendIs('4');
@@ -133,7 +141,7 @@ export class RawFrontend {
 
   /** Pages granted to the backend, until the frontend is closed. */
   shareMore(pages = 1, options: { readonly readonly?: boolean; readonly to?: Domid } = {}): SharedPage {
-    const page = this.#guest.get(GrantTable).share(options.to ?? this.#backend, pages, options);
+    const page = this.#guest.get(GrantTable).share(options.to ?? this.backend, pages, options);
     this.#shared.push(page);
     return page;
   }

@@ -3,9 +3,10 @@ import type { Domid, SharedPage } from '../../../core/index.js';
 import { BlkFrontend } from '../../../drivers/blk/frontend.js';
 import { blk } from '../../../drivers/blk/protocol.js';
 import { blkifOp } from '../../../drivers/blk/wire.js';
+import { reportsBesides$ } from '../../support/orders.js';
 import { Images } from './images.js';
 import { RawFrontend, type RawOptions, type RawRequest } from './raw-frontend.js';
-import { type Call, during, type RecordingOptions } from './recording.module.js';
+import type { Call, RecordingOptions } from './recording.module.js';
 
 const module = import.meta.resolve('./recording.module.js');
 
@@ -38,15 +39,12 @@ export const onRawFrontends = (name: string, suite: (raw: RawRig) => void): void
       calls.length = 0;
     });
 
-    afterEach(() => {
-      during.call = undefined;
-      images.remove();
-    });
+    afterEach(() => images.remove());
 
     const boot: RawRig['boot'] = async (cmdline = {}) => {
       const { machine } = rig();
       const domid = await machine.boot({ name: `disks-${backends++}`, module, cmdline });
-      machine.reportsOf$(domid).subscribe((call) => calls.push(call as unknown as Call));
+      reportsBesides$(machine, domid).subscribe((call) => calls.push(call as Call));
       return domid;
     };
 

@@ -1,7 +1,18 @@
 import { ContainerModule, inject, injectable } from 'inversify';
-import { CommandLine, type Plain, Reporter, XenError } from '../../../core/index.js';
+import {
+  CommandLine,
+  Domain,
+  type Domid,
+  type GrantRef,
+  GrantTable,
+  type Page,
+  type Plain,
+  Reporter,
+  XenError,
+} from '../../../core/index.js';
 import { type Disk, type DiskRequest, Disks } from '../../../drivers/blk/disk.js';
 import { RawDisk } from '../../../drivers/blk/host/raw-disk.js';
+import { obey } from '../../support/orders.js';
 
 export { BlkBackend } from '../../../drivers/blk/backend.js';
 
@@ -17,9 +28,6 @@ export interface RecordingOptions {
   readonly bad?: readonly number[];
   readonly badFlush?: boolean;
 }
-
-/** Called in the middle of each call, where backend and spec share a thread. */
-export const during: { call: ((call: Call) => void) | undefined } = { call: undefined };
 
 /** A raw image that reports what is asked of it, and fails where it is told to. */
 class RecordingDisk extends RawDisk implements Disk {
@@ -63,19 +71,43 @@ class RecordingDisk extends RawDisk implements Disk {
   }
 }
 
+/**
+ * Opens recording disks. Ordered to `scribble` on a page of a peer's, it overwrites what lies there from a word on in the middle of
+ * each call, until it is ordered to `stop`.
+ */
 @injectable()
 class RecordingDisks extends Disks {
+  readonly #options: RecordingOptions;
+  readonly #reporter: Reporter;
+  #scribble: (() => void) | undefined;
+
   constructor(
-    @inject(CommandLine) private readonly commandLine: CommandLine,
-    @inject(Reporter) private readonly reporter: Reporter,
+    @inject(Domain) domain: Domain,
+    @inject(CommandLine) { value }: CommandLine,
+    @inject(Reporter) reporter: Reporter,
+    @inject(GrantTable) grants: GrantTable,
   ) {
     super();
+    this.#options = (value ?? {}) as RecordingOptions;
+    this.#reporter = reporter;
+    let page: Page | undefined;
+    obey(domain, {
+      scribble: (peer: Domid, gref: GrantRef, from: number) => {
+        page = grants.map(peer, [gref]);
+        const { words } = page;
+        this.#scribble = () => words.fill(0x7f7f7f7f, from);
+      },
+      stop: () => {
+        this.#scribble = undefined;
+        page?.[Symbol.dispose]();
+      },
+    });
   }
 
   open(request: DiskRequest): Disk {
-    return new RecordingDisk(request, (this.commandLine.value ?? {}) as RecordingOptions, (call) => {
-      during.call?.(call);
-      this.reporter.report({ ...call });
+    return new RecordingDisk(request, this.#options, (call) => {
+      this.#scribble?.();
+      this.#reporter.report(call);
     });
   }
 }

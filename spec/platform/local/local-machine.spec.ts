@@ -238,7 +238,7 @@ describe('a local machine', () => {
       const domid = await machine.boot({ name: 'guest', module: program, cmdline: { say: [1, 'two'] } });
       const ended = machine.shutdownOf(domid);
       expect((await reports).map(({ value }) => value)).to.deep.equal([{ say: [1, 'two'] }, 'done']);
-      expect(await ended).to.deep.equal({ domid, reason: 'poweroff' });
+      expect(await ended).to.deep.equal({ domid, name: 'guest', module: program, reason: 'poweroff' });
     });
 
     for (const how of ['rejects', 'throws']) {
@@ -249,7 +249,7 @@ describe('a local machine', () => {
         const ended = firstValueFrom(machine.shutdowns$);
         const domid = await machine.boot({ name: 'guest', module: program, cmdline: how });
         const { error, ...rest } = await ended;
-        expect(rest).to.deep.equal({ domid, reason: 'crash' });
+        expect(rest).to.deep.equal({ domid, name: 'guest', module: program, reason: 'crash' });
         expect(error?.message).to.equal(`it ${how}`);
         expect(lines).to.deep.equal([`guest: crashed: it ${how}`]);
       });

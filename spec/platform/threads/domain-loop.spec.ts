@@ -117,6 +117,63 @@ describe('the loop of a thread', () => {
     expect(heard).to.equal(2);
   });
 
+  describe('that a ring lets look out for more', () => {
+    it('says whether something has come, and looks out once before a sleep, not twice', async () => {
+      let spins = 0;
+      let come = false;
+      const spinner = {
+        spin: (hasWork: () => boolean) => {
+          spins++;
+          return hasWork();
+        },
+      };
+      const [a, b] = begin({ spinner }, one, two) as [HypervisorEventChannels, HypervisorEventChannels];
+      const here = a.allocUnbound(two);
+      const there = b.bindInterdomain(one, here.port);
+      there.subscribe(() => {});
+      await turn();
+      const said: boolean[] = [];
+      here.subscribe(() => said.push(loop.linger(() => come)));
+      const trip = async (): Promise<number> => {
+        const before = spins;
+        there.notify();
+        await turn();
+        await turn();
+        return spins - before;
+      };
+      expect(await trip()).to.equal(1); // in the ring's stead
+      come = true;
+      expect(await trip()).to.equal(2);
+      expect(said).to.deep.equal([false, true]);
+    });
+
+    it('does not keep other channels of its domains waiting meanwhile', async () => {
+      const patient = {
+        spin: (hasWork: () => boolean) => {
+          for (let looks = 0; looks < 1000; looks++) if (hasWork()) return true;
+          return false;
+        },
+      };
+      const [a, b] = begin({ spinner: patient }, one, two) as [HypervisorEventChannels, HypervisorEventChannels];
+      const here = a.allocUnbound(two);
+      const there = b.bindInterdomain(one, here.port);
+      let looks = 0;
+      there.subscribe(() => {});
+      await turn();
+      here.subscribe(() => {
+        here.notify();
+        loop.linger(() => {
+          looks++;
+          return false;
+        });
+      });
+      there.notify();
+      await turn();
+      await turn();
+      expect(looks).to.be.within(1, 3);
+    });
+  });
+
   describe('that blocks', () => {
     const looks = 0;
     const fired = 1;

@@ -68,12 +68,36 @@ describe('a machine of threads', () => {
     expect(new Set([0, ...threads])).to.have.property('size', 3);
   });
 
+  it('is idle, and yet does not stand still, when all that is left in its threads is a timer', async () => {
+    const domid = await bootErrands('one');
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(true);
+    void errand(domid, 'timer 3600000').catch(() => undefined); // it ends with the machine
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(false);
+  });
+
+  it('does not stand still while a domain is loading its module, or being stopped', async () => {
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(true);
+    const booting = bootErrands('one');
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    expect(await machine.standsStill()).to.equal(false);
+    const domid = await booting;
+    await machine.idle();
+    expect(await machine.standsStill()).to.equal(true);
+    const ending = machine.toolstack.destroy(domid);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(await machine.standsStill()).to.equal(false);
+    await ending;
+  });
+
   it('hands over a command line, and reports in their order, and tells how a program ended', async () => {
     const reports = firstValueFrom(machine.reports$.pipe(take(2), toArray()));
     const ended = firstValueFrom(machine.shutdowns$);
     const domid = await machine.boot({ name: 'guest', module: reporting, cmdline: { say: [1, 'two'] } });
     expect((await reports).map(({ value }) => value)).to.deep.equal([{ say: [1, 'two'] }, 'done']);
-    expect(await ended).to.deep.equal({ domid, reason: 'poweroff' });
+    expect(await ended).to.deep.equal({ domid, name: 'guest', module: reporting, reason: 'poweroff' });
   });
 
   for (const blocking of [false, true]) {
@@ -142,6 +166,7 @@ describe('a machine of threads', () => {
         );
         expect(machine.hypervisor.domains.lifeOf(backend)).to.be.oneOf(['none', 'zombie']);
         expect(await lost).to.be.instanceOf(Disconnected);
+        await machine.idle();
         await machine.toolstack.destroy(backend);
         await expectNothingLeft();
         expect(await guest.get(XenStore).read('name')).to.equal('guest');

@@ -6,7 +6,8 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { XenError } from '../../../../core/index.js';
 import { DiskError } from '../../../../drivers/blk/disk.js';
-import { RawDisk, type RawDiskOptions } from '../../../../drivers/blk/host/raw-disk.js';
+import { RawDisk } from '../../../../drivers/blk/host/raw-disk.js';
+import type { RawDiskOptions } from '../../../../drivers/blk/host/raw-image.js';
 
 const bytes = Uint8Array.from({ length: 16384 }, (_, i) => (i * 7 + (i >> 8)) & 255);
 

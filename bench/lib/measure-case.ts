@@ -1,16 +1,4 @@
-import { readFileSync } from 'node:fs';
-
-/**
- * Nanoseconds of processor that this thread has had, so that others on the machine do not count, nor does the compiler's own thread;
- * where the system does not tell, time.
- */
-export const spent = (): number => {
-  try {
-    return Number(readFileSync(`/proc/self/task/${process.pid}/schedstat`, 'utf8').split(' ')[0]);
-  } catch {
-    return Number(process.hrtime.bigint());
-  }
-};
+import { threadTime } from './clocks.js';
 
 /**
  * The main of a case's program: prints how many millions a second `run` does, or the bytes that it allocates for each.
@@ -29,7 +17,7 @@ export const measureCase = (run: (n: number) => unknown, mode: string, n: number
     console.log(((process.memoryUsage().heapUsed - before) / counted).toFixed(3));
     return;
   }
-  const start = spent();
+  const start = threadTime();
   run(n);
-  console.log(((n / (spent() - start)) * 1e3).toFixed(4));
+  console.log(((n / (threadTime() - start)) * 1e3).toFixed(4));
 };

@@ -7,7 +7,7 @@ import type { Call } from './recording.module.js';
 
 const { okay, error, notSupported } = blkifRsp;
 
-onRawFrontends('a run of requests', ({ images, calls, withFrontend }) => {
+onRawFrontends('a batch of requests', ({ images, calls, withFrontend }) => {
   const moves = (): readonly Call[] => calls.filter(({ call }) => call !== 'close');
 
   describe('answers ERROR for a request of which it cannot map a segment, and for no other (XSA-361, XSA-365):', () => {

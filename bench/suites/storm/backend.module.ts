@@ -1,0 +1,61 @@
+import { ContainerModule, inject, injectable } from 'inversify';
+import { asSector, Domain, EventChannels, Program, Reporter, type Sector, XenStore } from '../../../core/index.js';
+import { type Disk, Disks } from '../../../drivers/blk/index.js';
+import { channelsOf, stormOnDemand } from './stormer.js';
+
+export { BlkBackend } from '../../../drivers/blk/index.js';
+
+/** A disk that is quicker than any: what is measured is the way there. */
+class NoDisk implements Disk {
+  readonly sectors: Sector = asSector(1 << 20);
+  readonly sectorSize = 512;
+  readonly readOnly = false;
+
+  readInto(): void {}
+
+  writeFrom(): void {}
+
+  flush(): void {}
+
+  close(): void {}
+}
+
+class NoDisks extends Disks {
+  open(): Disk {
+    return new NoDisk();
+  }
+}
+
+/** A backend that can be told to raise events at the guest that connected to it last. */
+@injectable()
+class Rogue extends Program {
+  readonly #domain: Domain;
+  readonly #channels: EventChannels;
+  readonly #store: XenStore;
+  readonly #reporter: Reporter;
+
+  constructor(
+    @inject(Domain) domain: Domain,
+    @inject(EventChannels) channels: EventChannels,
+    @inject(XenStore) store: XenStore,
+    @inject(Reporter) reporter: Reporter,
+  ) {
+    super();
+    this.#domain = domain;
+    this.#channels = channels;
+    this.#store = store;
+    this.#reporter = reporter;
+  }
+
+  run(): Promise<void> {
+    const opened = channelsOf(this.#channels);
+    stormOnDemand(this.#domain, this.#channels, this.#store, this.#reporter, () => opened.at(-1));
+    return new Promise(() => {});
+  }
+}
+
+/** What serves all, and storms where it is told to. */
+export default new ContainerModule(({ bind }) => {
+  bind(Disks).to(NoDisks).inSingletonScope();
+  bind(Program).to(Rogue);
+});
