@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, posix, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
+import { sharedCode, withSharedScript } from './shared-script.mjs';
 
 /** Node's own modules, and packages that a bundle would not make any faster. */
 const EXTERNAL = ['node:*', 'commander'];
@@ -189,20 +190,21 @@ const bundleOf = async (more = []) => {
     conditions: ['es2015', 'module', 'import'],
     mainFields: ['module', 'main'],
     external: EXTERNAL,
-    plugins: [resolution, rxjsFiles],
+    plugins: [resolution, sharedCode, rxjsFiles],
     legalComments: 'none',
     logLevel: 'warning',
     write: false,
     metafile: true,
   });
   checkPlaces(metafile);
-  const variables = variablesOf(modules);
+  const variables = variablesOf(Object.keys(metafile.inputs).filter((path) => path.startsWith('dist/')));
   const outputs = outputFiles.map(({ path, text }) => ({
     path: relative(root, path).split(sep).join('/'),
     text: withConstants(withClassNames(text), variables),
   }));
   checkNames(outputs, modules);
-  return { modules, outputs: [...outputs, { path: 'dist/licences.txt', text: licences(metafile) }] };
+  const shared = withSharedScript(outputs, metafile, loadedInThreads(metafile), variables);
+  return { modules, outputs: [...shared, { path: 'dist/licences.txt', text: licences(metafile) }] };
 };
 
 const write = (folder, outputs) => {
@@ -211,6 +213,12 @@ const write = (folder, outputs) => {
     writeFileSync(join(folder, path), text);
   }
 };
+
+/** What the threads of domains load: their own program, and the drivers that come with the package. */
+const loadedInThreads = ({ outputs }) => [
+  'dist/platform/threads/worker.js',
+  ...Object.keys(outputs).filter((path) => /^dist\/drivers\/[^/]+\/module\.js$/.test(path)),
+];
 
 /** Puts the bundle in the place of the compiled modules in dist/; the types stay. Returns the paths of what it consists of. */
 export const bundle = async () => {

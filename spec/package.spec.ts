@@ -14,6 +14,7 @@ import {
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { expect } from 'chai';
+import { codeCacheUser } from './support/code-cache-user.js';
 import { packageUsers } from './support/package-users.js';
 import { projectRoot } from './support/typescript.js';
 
@@ -68,7 +69,7 @@ describe('the package', function () {
     for (const name of ['commander', 'inversify', 'reflect-metadata', 'rxjs', '@types/node']) {
       symlinkSync(join(projectRoot, 'node_modules', name), join(modules, name));
     }
-    for (const [path, text] of Object.entries(packageUsers)) {
+    for (const [path, text] of Object.entries({ ...packageUsers, ...codeCacheUser })) {
       mkdirSync(dirname(join(project, path)), { recursive: true });
       writeFileSync(join(project, path), text);
     }
@@ -94,7 +95,8 @@ describe('the package', function () {
       .to.contain('Apache License')
       .and.match(/^rxjs \d/m)
       .and.match(/^inversify \d/m);
-    for (const path of modules) {
+    expect(paths).to.include('dist/chunks/splitring.cjs');
+    for (const path of [...modules, 'dist/chunks/splitring.cjs']) {
       const text = readFileSync(join(installed, path), 'utf8');
       expect(text, path).not.to.match(/sourceMappingURL|from\s*['"](rxjs|inversify|reflect-metadata|@inversifyjs)/);
     }
@@ -152,6 +154,11 @@ describe('the package', function () {
       expect(node('built/main.js', platform, 'own-imports')).to.equal('32 bytes, nothing left\n');
     });
   }
+
+  it('has a domain’s thread take the code that V8 compiled for the machine, and compile it where V8 refuses that', () => {
+    const of = (code: string): string => `${code},true,Domain`;
+    expect(node('code-cache/main.js')).to.equal(`compiled ${of('cache')} ${of('cache')} ${of('rejected')}\n`);
+  });
 
   it('fails to pack when dist/ was compiled anew meanwhile: what is packed is not whole', () => {
     execFileSync(process.execPath, ['scripts/pack.mjs', 'bundle'], { cwd: checkout, stdio: 'ignore' });

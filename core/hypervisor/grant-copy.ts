@@ -42,14 +42,14 @@ export class GrantCopy {
   readonly #lock: Lock;
   readonly #frames: Frames;
   readonly #pins: GrantPins;
-  readonly #usual: UsualCopy;
+  /** Made when it is first needed: many a thread never copies. */
+  #usual: UsualCopy | undefined;
 
   constructor(memory: MachineMemory, lock: Lock, frames: Frames, pins: GrantPins) {
     this.#memory = memory;
     this.#lock = lock;
     this.#frames = frames;
     this.#pins = pins;
-    this.#usual = usualCopy(memory);
     Atomics.add(memory.words, header.attached, 1);
     // Who holds the lock may copy alone, and mark nothing. A thread that is terminated here has taken nothing, only waited.
     while (lock.owner !== undefined) Atomics.wait(memory.words, header.lock, memory.words[header.lock] as number, 1);
@@ -93,6 +93,7 @@ export class GrantCopy {
   copyList(caller: Domid, peer: Domid, list: CopyList, toPeer: boolean): number {
     // The numbers of an element's words are written out: an imported constant is looked up at each use.
     const { words, end } = list;
+    this.#usual ??= usualCopy(this.#memory);
     const usual = this.#usual;
     const write = toPeer ? 1 : 0;
     let failed = -1;

@@ -23,7 +23,7 @@ export interface DomainBindings {
   readonly report: (value: Plain) => void;
 }
 
-/** Binds the tokens of core/domain in a domain of our Xen. */
+/** Binds the tokens of core/domain in a domain of our Xen. What it was made with is its own: whoever hands it over has copied it. */
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
@@ -36,6 +36,6 @@ export const bindDomain = (
   container.bind(XenStore).toConstantValue(store);
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });
-  container.bind(CommandLine).toConstantValue({ value: structuredClone(cmdline) });
-  if (offer !== undefined) container.bind(Offer).toConstantValue({ values: structuredClone(offer) });
+  container.bind(CommandLine).toConstantValue({ value: cmdline });
+  if (offer !== undefined) container.bind(Offer).toConstantValue({ values: offer });
 };

@@ -194,7 +194,9 @@ export class LocalMachine extends Machine {
     const { channels, grants } = place;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
-      bindDomain(domain, config, {
+      // What crosses to another domain is a copy, as it is where domains are threads.
+      const { cmdline, offer } = config;
+      bindDomain(domain, structuredClone({ cmdline, ...(offer === undefined ? {} : { offer }) }), {
         clock: this.#clock,
         channels,
         grants,

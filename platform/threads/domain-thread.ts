@@ -1,6 +1,7 @@
 import { type MessagePort, Worker } from 'node:worker_threads';
 import type { LogEntry, Plain } from '../../core/index.js';
 import { type DomainThreadData, errorFrom, type FromDomain, type Settled, type ToDomain } from './messages.js';
+import { shareCode } from './share-code.js';
 
 /** What a machine hears of a domain's thread. */
 export interface DomainThreadEvents {
@@ -39,6 +40,7 @@ export class DomainThread {
     this.#wake = wake;
     const workerData: DomainThreadData = { ...data, mail: this.#mail };
     const transferList: MessagePort[] = [data.main, ...data.peers.map(([, port]) => port)];
+    shareCode();
     const worker = new Worker(entry, { workerData, transferList, name: data.name });
     this.#worker = worker;
     worker.on('message', (message: FromDomain) => this.#hear(message, events));

@@ -398,7 +398,8 @@ export class ThreadsMachine extends Machine {
 
   #bind({ domain, channels, grants }: Resident, config: DomainConfig, store: XenStore): void {
     const { domid, name } = domain;
-    bindDomain(domain, config, {
+    const { cmdline, offer } = config;
+    bindDomain(domain, structuredClone({ cmdline, ...(offer === undefined ? {} : { offer }) }), {
       clock: this.#clock,
       channels,
       grants,
