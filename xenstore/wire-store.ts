@@ -31,8 +31,8 @@ class WireOperations implements StoreOperations {
   readonly #client: MessageClient;
   readonly #txId: number;
   #ended = false;
-  /** What the store said no with last. */
-  refusal: unknown;
+  /** What the store said no with. */
+  readonly refusals = new WeakSet<object>();
 
   constructor(client: MessageClient, txId = 0) {
     this.#client = client;
@@ -96,7 +96,7 @@ class WireOperations implements StoreOperations {
     try {
       return await this.#client.request(name, payload, `${name} ${path}`, this.#txId);
     } catch (error) {
-      this.refusal = error;
+      if (error instanceof XenError) this.refusals.add(error);
       throw error;
     }
   }
@@ -182,7 +182,7 @@ export class WireXenStore extends XenStore implements Disposable {
         await end('F').catch(() => {});
         // The store takes no snapshot: a node may be seen from before another's commit and its parent from after it, which is refused
         // here (xenstored `_rm`, `remove_child_entry`) and would be EAGAIN at the end. What is refused twice in the same way, is so.
-        if (operations.refusal !== error || !isTorn(error) || error.message === refused) throw error;
+        if (!isTorn(error) || !operations.refusals.has(error) || error.message === refused) throw error;
         refused = error.message;
         continue;
       }

@@ -5,6 +5,7 @@ import type { Domain } from '../domain/domain.js';
 import type { DomainConfig, Plain, Shutdown } from '../domain/domctl.js';
 import type { LogEntry } from '../domain/log.js';
 import { Toolstack } from './toolstack.js';
+import { unlessGone } from './unless-gone.js';
 
 /** A line of the log as the machine gives it out. */
 export interface MachineLogEntry extends LogEntry {
@@ -62,6 +63,8 @@ export abstract class Machine implements AsyncDisposable {
   abstract ledger(): Promise<readonly DomainLedger[]>;
   /** Ends what the code of all domains listens to, as if they had nothing more to do; the domains stay. */
   abstract quiesce(): void;
+  /** How a domain has ended by itself; undefined for one that has not, and one that was destroyed since. */
+  abstract lastShutdown(domid: Domid): Shutdown | undefined;
   /** Resolves when nothing is left to do before the next timer. */
   abstract idle(): Promise<void>;
   /** Ends all domains, and the machine. */
@@ -78,14 +81,16 @@ export abstract class Machine implements AsyncDisposable {
     try {
       await this.toolstack.unpause(domid);
     } catch (error) {
-      await this.toolstack.destroy(domid);
+      await this.toolstack.destroy(domid).catch(unlessGone);
       throw error;
     }
     return domid;
   }
 
-  /** How a domain ends by itself. */
+  /** How a domain ends by itself, or has ended, as long as the toolstack has not destroyed it. @throws EmptyError when it never does */
   shutdownOf(domid: Domid): Promise<Shutdown> {
+    const ended = this.lastShutdown(domid);
+    if (ended !== undefined) return Promise.resolve(ended);
     return firstValueFrom(this.shutdowns$.pipe(filter((shutdown) => shutdown.domid === domid)));
   }
 

@@ -19,6 +19,7 @@ import {
   trustedDevices,
   writeDomain,
 } from './directories.js';
+import { unlessGone } from './unless-gone.js';
 
 /** How long the toolstack waits for a backend to close before it takes the device away all the same, in ms (libxl). */
 export const DESTROY_TIMEOUT = 10_000;
@@ -57,7 +58,7 @@ export class Toolstack {
         await writeDomain(store, domid, name);
       });
     } catch (error) {
-      await this.#domctl.destroy(domid);
+      await this.#domctl.destroy(domid).catch(unlessGone);
       throw error;
     }
     return domid;

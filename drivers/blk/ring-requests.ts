@@ -165,7 +165,12 @@ export class RingRequests implements Disposable {
     const { operation, status } = rsp;
     let error: Error | undefined;
     if (operation !== this.operations[id] || status !== blkifRsp.okay) error = this.#judge(id, operation, status);
-    this.#tell(id, error);
+    try {
+      this.#tell(id, error);
+    } catch (thrown) {
+      // Whatever the request's owner throws, the link ends.
+      throw error instanceof PeerFault ? error : thrown;
+    }
     if (error instanceof PeerFault) throw error;
   };
 

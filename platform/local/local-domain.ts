@@ -1,4 +1,4 @@
-import type { Domain, DomainConfig } from '../../core/index.js';
+import type { Domain, DomainConfig, Shutdown } from '../../core/index.js';
 import type { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import type { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import type { StoreRingPlace } from '../hypervisor/store-ring.js';
@@ -17,5 +17,6 @@ export interface LocalDomain {
   readonly store: StoreRingPlace;
   /** Whether the domain runs, and the store serves it. */
   introduced: boolean;
-  shutdown: boolean;
+  /** How it has ended by itself. */
+  shutdown: Shutdown | undefined;
 }

@@ -88,7 +88,7 @@ export class LocalMachine extends Machine {
         const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
         if (life === 'none') return undefined;
         if (life !== 'alive') return 'dying';
-        return this.#domains.get(domid)?.shutdown === true ? 'shutdown' : 'running';
+        return this.#domains.get(domid)?.shutdown !== undefined ? 'shutdown' : 'running';
       },
       onFault: (domid, fault) =>
         this.#write(this.dom0, { level: 'warning', source: `store of ${domid}`, text: fault.message }),
@@ -130,6 +130,10 @@ export class LocalMachine extends Machine {
 
   override get shutdowns$(): Observable<Shutdown> {
     return this.#shutdowns$.asObservable();
+  }
+
+  override lastShutdown(domid: Domid): Shutdown | undefined {
+    return this.#domains.get(domid)?.shutdown;
   }
 
   /** Calls `listener` with the name of whoever runs next, each time: the order that the seed decides. */
@@ -204,7 +208,7 @@ export class LocalMachine extends Machine {
         log: (entry) => this.#write(domain, entry),
         report: (value) => this.#report(domid, value),
       });
-      this.#domains.set(domid, { domain, config, ...place, store, introduced: false, shutdown: false });
+      this.#domains.set(domid, { domain, config, ...place, store, introduced: false, shutdown: undefined });
     } catch (error) {
       this.#displace(place);
       this.hypervisor.destroyDomain(DOM0, domid);
@@ -230,13 +234,13 @@ export class LocalMachine extends Machine {
   #stopped(domid: Domid, error: Error | undefined): void {
     const entry = this.#domains.get(domid);
     if (entry === undefined) return;
-    entry.shutdown = true;
     const { domain, config } = entry;
+    const shutdown = shutdownOf({ domid, name: domain.name, module: config.module }, error);
+    entry.shutdown = shutdown;
     if (error !== undefined) {
       this.#write(domain, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
-    const shutdown = shutdownOf({ domid, name: domain.name, module: config.module }, error);
     this.#outbox.post(() => this.#shutdowns$.next(shutdown));
   }
 

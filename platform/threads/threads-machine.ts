@@ -60,7 +60,8 @@ interface Entry {
   /** Where its code runs. */
   readonly home: Resident | DomainThread;
   introduced: boolean;
-  shutdown: boolean;
+  /** How it has ended by itself. */
+  shutdown: Shutdown | undefined;
   /** Its thread has ended by itself, and Xen has taken everything from it; the toolstack has yet to clean up. */
   dead: boolean;
 }
@@ -113,7 +114,7 @@ export class ThreadsMachine extends Machine {
         const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
         if (life === 'none') return undefined;
         if (life !== 'alive') return 'dying';
-        return this.#domains.get(domid)?.shutdown === true ? 'shutdown' : 'running';
+        return this.#domains.get(domid)?.shutdown !== undefined ? 'shutdown' : 'running';
       },
       onFault: (domid, fault) =>
         this.#write(DOM0, 'dom0', { level: 'warning', source: `store of ${domid}`, text: fault.message }),
@@ -144,6 +145,10 @@ export class ThreadsMachine extends Machine {
 
   override get shutdowns$(): Observable<Shutdown> {
     return this.#shutdowns$.asObservable();
+  }
+
+  override lastShutdown(domid: Domid): Shutdown | undefined {
+    return this.#domains.get(domid)?.shutdown;
   }
 
   override async guest(name: string, abi?: Abi): Promise<Domain> {
@@ -207,7 +212,7 @@ export class ThreadsMachine extends Machine {
   }
 
   async #end(): Promise<void> {
-    await Promise.all([...this.#domains.keys()].map((domid) => this.#kill(domid)));
+    const kills = await Promise.allSettled([...this.#domains.keys()].map((domid) => this.#kill(domid)));
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#loop.remove(DOM0);
@@ -215,6 +220,8 @@ export class ThreadsMachine extends Machine {
     this.#log$.complete();
     this.#reports$.complete();
     this.#shutdowns$.complete();
+    const errors = kills.flatMap((kill): unknown[] => (kill.status === 'rejected' ? [kill.reason] : []));
+    if (errors.length > 0) throw new AggregateError(errors, `${errors.length} domains did not end`);
   }
 
   async #settled(): Promise<Settled> {
@@ -262,7 +269,7 @@ export class ThreadsMachine extends Machine {
         store,
         home,
         introduced: false,
-        shutdown: false,
+        shutdown: undefined,
         dead: false,
       });
     } catch (error) {
@@ -335,13 +342,14 @@ export class ThreadsMachine extends Machine {
 
   #stopped(domid: Domid, error: Error | undefined): void {
     const entry = this.#domains.get(domid);
-    if (entry === undefined || entry.shutdown) return;
-    entry.shutdown = true;
+    if (entry === undefined || entry.shutdown !== undefined) return;
+    const shutdown = shutdownOf(entry, error);
+    entry.shutdown = shutdown;
     if (error !== undefined) {
       this.#write(domid, entry.name, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
-    this.#post(() => this.#shutdowns$.next(shutdownOf(entry, error)));
+    this.#post(() => this.#shutdowns$.next(shutdown));
   }
 
   /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */

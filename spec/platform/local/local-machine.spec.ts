@@ -252,6 +252,7 @@ describe('a local machine', () => {
         expect(rest).to.deep.equal({ domid, name: 'guest', module: program, reason: 'crash' });
         expect(error?.message).to.equal(`it ${how}`);
         expect(lines).to.deep.equal([`guest: crashed: it ${how}`]);
+        expect((await machine.shutdownOf(domid)).error?.message).to.equal(`it ${how}`);
       });
     }
 

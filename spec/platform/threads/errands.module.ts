@@ -4,7 +4,16 @@ import { connect } from 'node:net';
 import { threadId } from 'node:worker_threads';
 import { ContainerModule, inject, injectable } from 'inversify';
 import { concatMap, distinctUntilChanged, firstValueFrom, timer } from 'rxjs';
-import { CommandLine, connection, Domain, EventChannels, type Plain, Program, Reporter, XenStore } from '../../../core/index.js';
+import {
+  CommandLine,
+  connection,
+  Domain,
+  EventChannels,
+  type Plain,
+  Program,
+  Reporter,
+  XenStore,
+} from '../../../core/index.js';
 import rngBindings, { RngBackend } from '../../../examples/rng/backend.js';
 import { RngFrontend } from '../../../examples/rng/frontend.js';
 

@@ -282,10 +282,21 @@ describe('a machine of threads', () => {
     });
   });
 
-  it('ends while a domain is still loading its module', async () => {
+  it('ends while a domain is still loading its module, which is what its boot fails by', async () => {
     const booting = failure(machine.boot({ name: 'guest', module: errands }));
+    await new Promise((resolve) => setTimeout(resolve, 20));
     await machine[Symbol.asyncDispose]();
-    expect(await booting).to.be.instanceOf(Error);
+    expect((await booting).message).to.include(errands);
+  });
+
+  it('tells how a domain ended after it has, until that is destroyed', async () => {
+    const ended = firstValueFrom(machine.shutdowns$);
+    const domid = await machine.boot({ name: 'guest', module: reporting, cmdline: 'rejects' });
+    const shutdown = await ended;
+    expect(await machine.shutdownOf(domid)).to.equal(shutdown);
+    expect(machine.lastShutdown(domid)).to.equal(shutdown);
+    await machine.toolstack.destroy(domid);
+    expect(machine.lastShutdown(domid)).to.equal(undefined);
   });
 
   it('passes a ring on to a domain of its own thread, whoever rings', async () => {
