@@ -1,8 +1,8 @@
 import type { Results } from './results.js';
 import { figureOf, isLeftOut, type Row, wantedOf } from './rows.js';
 
-const WIDTH = 900;
-const LEFT = 350;
+const WIDTH = 1110;
+const LEFT = 560;
 const RIGHT = 130;
 const LINE = 22;
 const BAR = 14;
@@ -35,10 +35,14 @@ const times = (of: number): string => `${of >= 10 ? of.toFixed(0) : of.toFixed(2
 const text = (at: number, y: number, kind: string, content: string): string =>
   `<text x="${at.toFixed(1)}" y="${y}" class="${kind}">${escaped(content)}</text>`;
 
+/** A row may stand there several times, each against another peer. */
+const label = ({ name, peer, cores }: Row): string =>
+  `${name}${peer === undefined ? '' : `, of ${peer}`}${cores === 2 ? ' (two cores)' : ''}`;
+
 const bar = (row: Row, of: number, y: number): readonly string[] => {
   const kind = row.met === true ? 'met' : 'missed';
   return [
-    text(LEFT - 8, y + 11, 'name', row.cores === 2 ? `${row.name} (two cores)` : row.name),
+    text(LEFT - 8, y + 11, 'name', label(row)),
     `<rect x="${LEFT}" y="${y}" width="${(x(of) - LEFT).toFixed(1)}" height="${BAR}" rx="2" class="${kind}"/>`,
     text(x(of) + 6, y + 11, 'value', `${times(of)}${of > MOST ? ' →' : ''}${row.met === true ? '' : ' missed'}`),
   ];
