@@ -195,13 +195,16 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    */
   upcall(): number {
     let total = 0;
+    let vain = 0;
     while (this.closed === undefined) {
-      if (total >= MOST && this.#again !== undefined) {
+      if (total + vain >= MOST && this.#again !== undefined) {
         this.#again();
         break;
       }
       const count = this.ring.unconsumed();
       if (count === 0) {
+        // A peer that takes back what it announced is not waited for longer than one that keeps its word.
+        vain++;
         if (this.outstanding > 0 && this.#linger(this.#isThere)) continue;
         if (!this.ring.finalCheck()) break;
       }

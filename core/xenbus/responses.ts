@@ -129,14 +129,17 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   upcall(): number {
     const ring = this.#ring;
     let total = 0;
+    let vain = 0;
     let left = 0;
     while (!this.#closed) {
-      if (total >= MOST && this.#again !== undefined) {
+      if (total + vain >= MOST && this.#again !== undefined) {
         this.#again();
         break;
       }
       const count = ring.unconsumed();
       if (count === left) {
+        // A peer that takes back what it announced is not waited for longer than one that keeps its word.
+        vain++;
         if (left === 0 && total > 0 && this.#linger(this.#isThere)) continue;
         if (!ring.finalCheck(left)) break;
       }

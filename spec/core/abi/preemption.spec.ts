@@ -130,19 +130,13 @@ describe('the schedules', () => {
     ],
   };
   const ofRequests: typeof ofEitherEnd = {
-    'sleeps without the final check': [
-      'hangs',
-      [/if \(count === 0 && !this\.#?ring\.finalCheck\(\)\)/, 'if (count === 0)'],
-    ],
+    'sleeps without the final check': ['hangs', [/if \(!this\.#?ring\.finalCheck\(\)\)/, 'if (true)']],
   };
   const ofResponses: typeof ofEitherEnd = {
-    'sleeps without the final check': [
-      'hangs',
-      [/if \(count === left && !ring\.finalCheck\(left\)\)/, 'if (count === left)'],
-    ],
+    'sleeps without the final check': ['hangs', [/if \(!ring\.finalCheck\(left\)\)/, 'if (true)']],
     'publishes its answers at the next upcall': [
       'hangs',
-      [/(while \(!this\.#?closed\) \{)((?:[^}]*\})?[^}]*)this\.push\(\);/, 'this.push(); $1$2'],
+      [/(while \(!this\.#?closed\) \{)((?:[^}]*\})*[^}]*)this\.push\(\);(\s*\}\s*this\.#left)/, 'this.push(); $1$2$3'],
     ],
   };
 

@@ -365,4 +365,26 @@ describe('an end that can look out for more', () => {
     expect(requests.upcall()).to.equal(0);
     expect(responses.upcall()).to.equal(0);
   });
+
+  it('is not kept for ever by one that announces and takes back', () => {
+    let looks = 0;
+    const tease = (): boolean => {
+      if (looks++ > 10_000) throw new Error('it looks for ever');
+      return true;
+    };
+    const { requests, responses, again } = pumps(0, { front: tease, back: tease });
+    responses.serve(answer);
+    requests.submit(ask(1), () => {});
+    requests.submit(ask(1), () => {});
+    requests.push();
+    responses.upcall();
+    expect(again.back).to.equal(1);
+    expect(looks).to.be.within(200, 300);
+    looks = 0;
+    requests.submit(ask(1), () => {});
+    requests.push();
+    requests.upcall();
+    expect(again.front).to.equal(1);
+    expect(looks).to.be.within(200, 300);
+  });
 });
