@@ -1,3 +1,4 @@
+// Long, since it is one run told from its beginning to its end: what is disturbed, what is looked at, and what it comes to.
 import { closeSync, ftruncateSync, mkdtempSync, openSync, readSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { filter, firstValueFrom } from 'rxjs';

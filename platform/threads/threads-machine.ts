@@ -1,3 +1,4 @@
+// Long, since the life of a domain, its thread’s death and the end of the machine hang together, and are told in one place.
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
 import { type Observable, Subject } from 'rxjs';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';

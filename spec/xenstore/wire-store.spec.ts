@@ -1,3 +1,4 @@
+// Long, since all of it is run twice: from a guest and from the store’s own program.
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { firstValueFrom, take, toArray } from 'rxjs';

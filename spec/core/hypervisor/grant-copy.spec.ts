@@ -1,3 +1,4 @@
+// Long, since single copies and lists are held to the same table of rules, with one thread and with two.
 import { expect } from 'chai';
 import { gntst } from '../../../core/abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../../core/abi/units.js';

@@ -1,3 +1,4 @@
+// Long, since pages, grants, mappings and copies each have their rules and their end.
 import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
 import { gntst } from '../../../core/abi/gntst.js';
