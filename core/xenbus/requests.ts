@@ -2,6 +2,7 @@ import type { FrontRing } from '../abi/front-ring.js';
 import type { RecordView } from '../abi/message.js';
 import type { Draft, Slot, Struct, View } from '../abi/struct.js';
 import { Disconnected, PeerFault } from '../errors.js';
+import { MOST, neverLinger, type PumpOptions } from './pump-options.js';
 
 /** Writes a request whole into its slot: by `set`, and by the elements of its arrays. `id` numbers it among those outstanding. */
 export type Fill<Q extends Struct, Id> = (slot: Slot<Q, Id>, id: number) => void;
@@ -40,26 +41,6 @@ export interface RequestRing<Q extends Struct, R extends Struct, Id> {
    */
   space(room: () => void): void;
 }
-
-/** What a frontend's requests are sent with. */
-export interface RequestsOptions {
-  /** Raises the event at the backend. */
-  readonly notify: () => void;
-  /**
-   * Asks for another upcall, soon; an upcall then ends after some {@link MOST} responses, so that a backend that always has more
-   * starves nobody. Without it, it ends when there are none.
-   */
-  readonly again?: () => void;
-  /** Looks out for what `isThere` tells of before an event is asked for; says whether to look once more. Without it nobody looks. */
-  readonly linger?: (isThere: () => boolean) => boolean;
-  /** Hears what a `done` or `lost` callback threw; the other requests are not disturbed. */
-  readonly onError: (error: unknown) => void;
-}
-
-const never = (): boolean => false;
-
-/** Responses of one upcall, give or take a ring. */
-const MOST = 256;
 
 /** A request's id, and who is to hear of its response; as long as it is free, a link of the list of those. */
 class Call<R extends Struct, Id> {
@@ -104,7 +85,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   #whenIdle: (() => void)[] = [];
   declare private closed: Error | undefined;
 
-  constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions) {
+  constructor(ring: FrontRing<Q, R, Id>, options: PumpOptions) {
     const { entries } = ring;
     this.ring = ring;
     this.entries = entries;
@@ -112,7 +93,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     this.notify = options.notify;
     this.spare = this.last = this.closed = undefined;
     this.#again = options.again;
-    this.#linger = options.linger ?? never;
+    this.#linger = options.linger ?? neverLinger;
     this.#onError = options.onError;
     this.calls = Array.from({ length: entries }, (_, id) => new Call<R, Id>(id));
     for (let i = 0; i < entries; i++) this.#append(this.calls[(ring.nextRequest + i) % entries]);

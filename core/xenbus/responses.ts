@@ -4,6 +4,7 @@ import { errno } from '../abi/errno.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import { PeerFault, XenError } from '../errors.js';
 import { isPromise } from './is-promise.js';
+import { MOST, neverLinger, type PumpOptions } from './pump-options.js';
 import { type Drain, RingSlots, type Slots } from './slots.js';
 
 /**
@@ -14,27 +15,11 @@ export type Serve<Q extends Struct, R extends Struct, Id> =
   | ((request: View<Q, Id>, response: Draft<R, Id>) => void)
   | ((request: View<Q, Id>, response: Draft<R, Id>) => PromiseLike<unknown> | Observable<unknown>);
 
-/** What a backend's answers are given with. */
-export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends string = never> {
-  /** Raises the event at the frontend. */
-  readonly notify: () => void;
-  /**
-   * Asks for another upcall, soon; an upcall then ends after some {@link MOST} requests, so that a frontend that always has more
-   * starves nobody. Without it, it ends when there are none.
-   */
-  readonly again?: () => void;
-  /** Looks out for what `isThere` tells of before an event is asked for; says whether to look once more. Without it nobody looks. */
-  readonly linger?: (isThere: () => boolean) => boolean;
+/** What a backend's answers are given with; `onError` hears of errors that are no refusals, and of a PeerFault of a late answer. */
+export interface ResponsesOptions<Q extends Struct, R extends Struct, Id extends string = never> extends PumpOptions {
   /** Makes the answer that says "no" with an errno; the draft is all zero. */
   readonly refuse: (response: Draft<R, Id>, errno: number, request: View<Q, Id>) => void;
-  /** Hears of errors that are no refusals, of a handler's mistakes, and of a PeerFault from a handler that answered later. */
-  readonly onError: (error: unknown) => void;
 }
-
-const never = (): boolean => false;
-
-/** Requests of one upcall, give or take a ring. */
-const MOST = 256;
 
 /** A request whose answer waits for those before it, and how it is put in once it is there. */
 interface Turn<Q extends Struct, R extends Struct, Id extends string> {
@@ -73,7 +58,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
     this.#ring = ring;
     this.#notify = options.notify;
     this.#again = options.again;
-    this.#linger = options.linger ?? never;
+    this.#linger = options.linger ?? neverLinger;
     this.#refuse = options.refuse;
     this.#onError = options.onError;
   }

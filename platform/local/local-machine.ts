@@ -1,34 +1,25 @@
-import { type Observable, Subject } from 'rxjs';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { parked as parkedState } from '../../core/hypervisor/doorbell.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
   type Abi,
   asDomid,
-  asError,
   Domain,
   type DomainConfig,
-  Domctl,
   type Domid,
-  errorText,
   type LogEntry,
   type Plain,
   type Shutdown,
   XenError,
-  XenStore,
 } from '../../core/index.js';
-import {
-  type DomainLedger,
-  Machine,
-  type MachineLogEntry,
-  type Report,
-  Toolstack,
-} from '../../core/toolstack/index.js';
+import type { DomainLedger } from '../../core/toolstack/index.js';
 import { DirectXenStore, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
 import { bindDomain } from '../hypervisor/bind-domain.js';
 import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
+import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
@@ -52,7 +43,7 @@ const DOM0 = asDomid(0);
  * Our own Xen in one thread: a seeded scheduler decides which domain is entered next. Everything that the domains do goes through the
  * same hypervisor, store and rings as anywhere.
  */
-export class LocalMachine extends Machine {
+export class LocalMachine extends HypervisorMachine {
   /** The seed that repeats this machine's order of events. */
   readonly seed: number;
   readonly dom0: Domain;
@@ -61,9 +52,6 @@ export class LocalMachine extends Machine {
   readonly #clock: LocalClock;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, LocalDomain>();
-  readonly #log$ = new Subject<MachineLogEntry>();
-  readonly #reports$ = new Subject<Report>();
-  readonly #shutdowns$ = new Subject<Shutdown>();
   readonly #outbox: TaskQueue;
   #nextDomid = 1;
   #disposed = false;
@@ -84,12 +72,7 @@ export class LocalMachine extends Machine {
       channels,
       clock: this.#clock,
       post: queue.post,
-      domainInfo: (domid) => {
-        const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
-        if (life === 'none') return undefined;
-        if (life !== 'alive') return 'dying';
-        return this.#domains.get(domid)?.shutdown !== undefined ? 'shutdown' : 'running';
-      },
+      domainInfo: this.domainInfo,
       onFault: (domid, fault) =>
         this.#write(this.dom0, { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
@@ -105,31 +88,18 @@ export class LocalMachine extends Machine {
         report: (value) => this.#report(DOM0, value),
       },
     );
-    this.dom0.container.bind(Domctl).toConstantValue(this.#domctl());
-    this.dom0.container.bind(Toolstack).toSelf().inSingletonScope();
+    this.privilege({
+      create: (config) => this.#create(config),
+      unpause: (domid) => this.#unpause(domid),
+      destroy: (domid) => this.#kill(domid),
+    });
   }
 
   /** Makes a machine, with dom0 running in it and nothing else. */
   static async create(options: LocalMachineOptions = {}): Promise<LocalMachine> {
     const machine = new LocalMachine(options);
-    const store = machine.dom0.get(XenStore);
-    // What libxl's init-xenstore-domain leaves: dom0's own directory, and the ones that everything else lies in.
-    await store.write('/local/domain/0/name', 'Domain-0');
-    await store.write('/local/domain/0/domid', '0');
-    await store.mkdir('/libxl');
+    await machine.furnishStore();
     return machine;
-  }
-
-  override get log$(): Observable<MachineLogEntry> {
-    return this.#log$.asObservable();
-  }
-
-  override get reports$(): Observable<Report> {
-    return this.#reports$.asObservable();
-  }
-
-  override get shutdowns$(): Observable<Shutdown> {
-    return this.#shutdowns$.asObservable();
   }
 
   override lastShutdown(domid: Domid): Shutdown | undefined {
@@ -174,18 +144,8 @@ export class LocalMachine extends Machine {
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#scheduler.stop();
-    this.#log$.complete();
-    this.#reports$.complete();
-    this.#shutdowns$.complete();
+    this.complete();
     return Promise.resolve();
-  }
-
-  #domctl(): Domctl {
-    return {
-      create: (config) => Promise.resolve().then(() => this.#create(config)),
-      unpause: (domid) => this.#unpause(domid),
-      destroy: (domid) => Promise.resolve().then(() => this.#kill(domid)),
-    };
   }
 
   #create(config: DomainConfig): Domid {
@@ -241,7 +201,7 @@ export class LocalMachine extends Machine {
       this.#write(domain, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
-    this.#outbox.post(() => this.#shutdowns$.next(shutdown));
+    this.#outbox.post(() => this.hasShutDown(shutdown));
   }
 
   /** Ends a domain as a crash would: Xen takes everything from it first; then its code is told, which can do no more. */
@@ -298,24 +258,18 @@ export class LocalMachine extends Machine {
 
   #fault(name: string, error: unknown): void {
     const domain = [...this.#domains.values()].find((entry) => entry.domain.name === name)?.domain ?? this.dom0;
-    const { stack } = asError(error);
-    this.#write(domain, {
-      level: 'error',
-      source: name,
-      text: errorText(error),
-      ...(stack === undefined ? {} : { stack }),
-    });
+    this.#write(domain, faultEntry(name, error));
   }
 
   readonly #write = (domain: Domain, entry: LogEntry): void => {
     // A domain that is gone has nothing to say: what fails in its code now fails because it is gone.
     if (domain !== this.dom0 && !this.#domains.has(domain.domid)) return;
-    this.#log$.next({ ...entry, time: this.#clock.now(), domid: domain.domid, domain: domain.name });
+    this.logged({ ...entry, time: this.#clock.now(), domid: domain.domid, domain: domain.name });
   };
 
   readonly #report = (domid: Domid, value: Plain): void => {
     // What crosses to another domain is a copy, as it is where domains are threads.
     const copy: Plain = structuredClone(value);
-    this.#outbox.post(() => this.#reports$.next({ domid, value: copy }));
+    this.#outbox.post(() => this.reported(domid, copy));
   };
 }

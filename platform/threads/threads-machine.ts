@@ -1,35 +1,27 @@
 // Long, since the life of a domain, its thread’s death and the end of the machine hang together, and are told in one place.
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
-import { type Observable, Subject } from 'rxjs';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
   type Abi,
   asDomid,
-  asError,
   Domain,
   type DomainConfig,
-  Domctl,
   type Domid,
-  errorText,
   type LogEntry,
   type Plain,
   type Shutdown,
   XenError,
-  XenStore,
+  type XenStore,
 } from '../../core/index.js';
-import {
-  type DomainLedger,
-  Machine,
-  type MachineLogEntry,
-  type Report,
-  Toolstack,
-} from '../../core/toolstack/index.js';
+import type { DomainLedger } from '../../core/toolstack/index.js';
 import { DirectXenStore, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
 import { bindDomain } from '../hypervisor/bind-domain.js';
 import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
+import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { DomainLoop } from './domain-loop.js';
@@ -73,7 +65,7 @@ const DOM0 = asDomid(0);
  * Our own Xen over shared memory: each domain that boots from a module has a thread of its own, makes its hypercalls there, and runs when
  * the host lets it. Dom0 with the store and the toolstack, and the domains of {@link guest}, live in the thread that made the machine.
  */
-export class ThreadsMachine extends Machine {
+export class ThreadsMachine extends HypervisorMachine {
   readonly dom0: Domain;
   readonly hypervisor: Hypervisor;
   readonly #boot = hostTime();
@@ -82,9 +74,6 @@ export class ThreadsMachine extends Machine {
   readonly #doorbells: Doorbells;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, Entry>();
-  readonly #log$ = new Subject<MachineLogEntry>();
-  readonly #reports$ = new Subject<Report>();
-  readonly #shutdowns$ = new Subject<Shutdown>();
   #nextDomid = 1;
   #posted = 0;
   #disposed: Promise<void> | undefined;
@@ -111,41 +100,23 @@ export class ThreadsMachine extends Machine {
       channels,
       clock: this.#clock,
       post: this.#post,
-      domainInfo: (domid) => {
-        const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
-        if (life === 'none') return undefined;
-        if (life !== 'alive') return 'dying';
-        return this.#domains.get(domid)?.shutdown !== undefined ? 'shutdown' : 'running';
-      },
+      domainInfo: this.domainInfo,
       onFault: (domid, fault) =>
         this.#write(DOM0, 'dom0', { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
     this.#bind({ domain, channels, grants }, { name: 'dom0' }, new DirectXenStore(this.#server));
-    this.dom0.container.bind(Domctl).toConstantValue(this.#domctl());
-    this.dom0.container.bind(Toolstack).toSelf().inSingletonScope();
+    this.privilege({
+      create: (config) => this.#create(config),
+      unpause: (domid) => this.#unpause(domid),
+      destroy: (domid) => this.#kill(domid),
+    });
   }
 
   /** Makes a machine, with dom0 running in it and nothing else. */
   static async create(options: ThreadsMachineOptions = {}): Promise<ThreadsMachine> {
     const machine = new ThreadsMachine(options);
-    const store = machine.dom0.get(XenStore);
-    // What libxl's init-xenstore-domain leaves: dom0's own directory, and the ones that everything else lies in.
-    await store.write('/local/domain/0/name', 'Domain-0');
-    await store.write('/local/domain/0/domid', '0');
-    await store.mkdir('/libxl');
+    await machine.furnishStore();
     return machine;
-  }
-
-  override get log$(): Observable<MachineLogEntry> {
-    return this.#log$.asObservable();
-  }
-
-  override get reports$(): Observable<Report> {
-    return this.#reports$.asObservable();
-  }
-
-  override get shutdowns$(): Observable<Shutdown> {
-    return this.#shutdowns$.asObservable();
   }
 
   override lastShutdown(domid: Domid): Shutdown | undefined {
@@ -218,9 +189,7 @@ export class ThreadsMachine extends Machine {
     this.#server[Symbol.dispose]();
     this.#loop.remove(DOM0);
     this.#doorbells[Symbol.dispose]();
-    this.#log$.complete();
-    this.#reports$.complete();
-    this.#shutdowns$.complete();
+    this.complete();
     const errors = kills.flatMap((kill): unknown[] => (kill.status === 'rejected' ? [kill.reason] : []));
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} domains did not end`);
   }
@@ -238,14 +207,6 @@ export class ThreadsMachine extends Machine {
     }
     for (const [domid, { dead }] of this.#domains) busy ||= !dead && this.hypervisor.doorbell.hasUpcall(domid);
     return { delivered, busy, waits };
-  }
-
-  #domctl(): Domctl {
-    return {
-      create: (config) => Promise.resolve().then(() => this.#create(config)),
-      unpause: (domid) => this.#unpause(domid),
-      destroy: (domid) => Promise.resolve().then(() => this.#kill(domid)),
-    };
   }
 
   #create(config: DomainConfig): Domid {
@@ -317,8 +278,8 @@ export class ThreadsMachine extends Machine {
         peers,
       },
       {
-        log: (entry, time) => this.#log$.next({ ...entry, time, domid, domain: name }),
-        report: (value) => this.#reports$.next({ domid, value }),
+        log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
+        report: (value) => this.reported(domid, value),
         stopped: (error) => this.#stopped(domid, error),
         died: (error) => this.#died(domid, error),
       },
@@ -350,7 +311,7 @@ export class ThreadsMachine extends Machine {
       this.#write(domid, entry.name, { level: 'error', source: 'program', text: `crashed: ${error.message}` });
     }
     this.#server.checkDomains();
-    this.#post(() => this.#shutdowns$.next(shutdown));
+    this.#post(() => this.hasShutDown(shutdown));
   }
 
   /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */
@@ -416,7 +377,7 @@ export class ThreadsMachine extends Machine {
       log: (entry) => this.#write(domid, name, entry),
       report: (value) => {
         const copy: Plain = structuredClone(value);
-        this.#post(() => this.#reports$.next({ domid, value: copy }));
+        this.#post(() => this.reported(domid, copy));
       },
     });
   }
@@ -428,19 +389,13 @@ export class ThreadsMachine extends Machine {
   }
 
   #fault(domid: Domid, name: string, error: unknown): void {
-    const { stack } = asError(error);
-    this.#write(domid, name, {
-      level: 'error',
-      source: name,
-      text: errorText(error),
-      ...(stack === undefined ? {} : { stack }),
-    });
+    this.#write(domid, name, faultEntry(name, error));
   }
 
   #write(domid: Domid, name: string, entry: LogEntry): void {
     // A domain that is gone has nothing to say: what fails in its code now fails because it is gone.
     if (domid !== DOM0 && !this.#domains.has(domid)) return;
-    this.#log$.next({ ...entry, time: this.#clock.now(), domid, domain: name });
+    this.logged({ ...entry, time: this.#clock.now(), domid, domain: name });
   }
 
   readonly #post = (task: () => void): void => {

@@ -1,13 +1,14 @@
 // The thread of one domain: what `new Worker` starts.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { asError, Domain, errorText, type LogEntry } from '../../core/index.js';
+import { asError, Domain, type LogEntry } from '../../core/index.js';
 import { RingXenStore } from '../../xenstore/ring-store.js';
 import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
+import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { startDomain } from '../hypervisor/start-domain.js';
-import { activeRequests, hasActiveRequests } from './active-requests.js';
+import { activeRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock } from './host-clock.js';
@@ -53,10 +54,7 @@ const domain = new Domain(domid, given.name, given.abi);
 const channels = new HypervisorEventChannels(
   hypervisor,
   domid,
-  (error) => {
-    const { stack } = asError(error);
-    log({ level: 'error', source: given.name, text: errorText(error), ...(stack === undefined ? {} : { stack }) });
-  },
+  (error) => log(faultEntry(given.name, error)),
   loop.linger,
 );
 const grants = new HypervisorGrantTable(hypervisor, domid);
@@ -88,14 +86,11 @@ const go = async (): Promise<void> => {
   }
 };
 
-const answer = (id: number): void =>
-  tell({
-    type: 'answer',
-    id,
-    busy: loop.isBusy || activeRequests().some((name) => name !== 'Timeout'),
-    waits: hasActiveRequests(),
-    delivered: loop.delivered,
-  });
+const answer = (id: number): void => {
+  const active = activeRequests();
+  const busy = loop.isBusy || active.some((name) => name !== 'Timeout');
+  tell({ type: 'answer', id, busy, waits: active.length > 0, delivered: loop.delivered });
+};
 
 const take = (message: ToDomain): void => {
   mailRead = (mailRead + 1) | 0;

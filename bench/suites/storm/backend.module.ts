@@ -1,30 +1,10 @@
 import { ContainerModule, inject, injectable } from 'inversify';
-import { asSector, Domain, EventChannels, Program, Reporter, type Sector, XenStore } from '../../../core/index.js';
-import { type Disk, Disks } from '../../../drivers/blk/index.js';
+import { Domain, EventChannels, Program, Reporter, XenStore } from '../../../core/index.js';
+import { Disks } from '../../../drivers/blk/index.js';
+import { noDisk } from '../no-disk.js';
 import { channelsOf, stormOnDemand } from './stormer.js';
 
 export { BlkBackend } from '../../../drivers/blk/index.js';
-
-/** A disk that is quicker than any: what is measured is the way there. */
-class NoDisk implements Disk {
-  readonly sectors: Sector = asSector(1 << 20);
-  readonly sectorSize = 512;
-  readonly readOnly = false;
-
-  readInto(): void {}
-
-  writeFrom(): void {}
-
-  flush(): void {}
-
-  close(): void {}
-}
-
-class NoDisks extends Disks {
-  open(): Disk {
-    return new NoDisk();
-  }
-}
 
 /** A backend that can be told to raise events at the guest that connected to it last. */
 @injectable()
@@ -56,6 +36,6 @@ class Rogue extends Program {
 
 /** What serves all, and storms where it is told to. */
 export default new ContainerModule(({ bind }) => {
-  bind(Disks).to(NoDisks).inSingletonScope();
+  bind(Disks).toConstantValue({ open: () => noDisk({ readOnly: false }) });
   bind(Program).to(Rogue);
 });

@@ -1,0 +1,78 @@
+import { type Observable, Subject } from 'rxjs';
+import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import { type DomainConfig, Domctl, type Domid, type Plain, type Shutdown, XenStore } from '../../core/index.js';
+import { Machine, type MachineLogEntry, type Report, Toolstack } from '../../core/toolstack/index.js';
+import type { DomainInfo } from '../../xenstore/index.js';
+
+/** A machine's own calls behind {@link Domctl}. */
+export interface DomainCalls {
+  readonly create: (config: DomainConfig) => Domid;
+  readonly unpause: (domid: Domid) => Promise<void>;
+  readonly destroy: (domid: Domid) => void | Promise<void>;
+}
+
+/** What the machines over our own Xen have in common: where what comes out of the domains is heard, and what dom0 is furnished with. */
+export abstract class HypervisorMachine extends Machine {
+  abstract readonly hypervisor: Hypervisor;
+  readonly #log$ = new Subject<MachineLogEntry>();
+  readonly #reports$ = new Subject<Report>();
+  readonly #shutdowns$ = new Subject<Shutdown>();
+
+  override get log$(): Observable<MachineLogEntry> {
+    return this.#log$.asObservable();
+  }
+
+  override get reports$(): Observable<Report> {
+    return this.#reports$.asObservable();
+  }
+
+  override get shutdowns$(): Observable<Shutdown> {
+    return this.#shutdowns$.asObservable();
+  }
+
+  protected logged(entry: MachineLogEntry): void {
+    this.#log$.next(entry);
+  }
+
+  protected reported(domid: Domid, value: Plain): void {
+    this.#reports$.next({ domid, value });
+  }
+
+  protected hasShutDown(shutdown: Shutdown): void {
+    this.#shutdowns$.next(shutdown);
+  }
+
+  /** Nothing more comes out of any domain. */
+  protected complete(): void {
+    this.#log$.complete();
+    this.#reports$.complete();
+    this.#shutdowns$.complete();
+  }
+
+  /** What the store asks of the hypervisor, and of the machine, which knows who has shut down. */
+  protected readonly domainInfo: DomainInfo = (domid) => {
+    const life = domid === 0 ? 'alive' : this.hypervisor.domains.lifeOf(domid);
+    if (life === 'none') return undefined;
+    if (life !== 'alive') return 'dying';
+    return this.lastShutdown(domid) === undefined ? 'running' : 'shutdown';
+  };
+
+  /** Lets dom0 make and unmake domains. */
+  protected privilege({ create, unpause, destroy }: DomainCalls): void {
+    const domctl: Domctl = {
+      create: (config) => Promise.resolve().then(() => create(config)),
+      unpause,
+      destroy: (domid) => Promise.resolve().then(() => destroy(domid)),
+    };
+    this.dom0.container.bind(Domctl).toConstantValue(domctl);
+    this.dom0.container.bind(Toolstack).toSelf().inSingletonScope();
+  }
+
+  /** What libxl's init-xenstore-domain leaves: dom0's own directory, and the ones that everything else lies in. */
+  protected async furnishStore(): Promise<void> {
+    const store = this.dom0.get(XenStore);
+    await store.write('/local/domain/0/name', 'Domain-0');
+    await store.write('/local/domain/0/domid', '0');
+    await store.mkdir('/libxl');
+  }
+}
