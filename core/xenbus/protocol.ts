@@ -25,6 +25,11 @@ export interface Protocol<D extends string, S extends RingFormat, K extends KeyT
   readonly keys: K;
   /** Drafts the response to a request that the backend cannot carry out; the id is already there. */
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
+  /**
+   * Whether a request may be carried out twice. A backend that is started anew then takes up the ring that the one before it left, and
+   * carries out again what that had not answered; a frontend that is connected notices nothing (blkback `xen_blkif_map`).
+   */
+  readonly repeatable: boolean;
 }
 
 /** Any device class. */
@@ -41,7 +46,8 @@ export const protocol = <
   readonly ring: S;
   readonly keys?: K;
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
-}): Protocol<D, S, K> => ({ ...spec, keys: spec.keys ?? ({} as K) });
+  readonly repeatable?: boolean;
+}): Protocol<D, S, K> => ({ ...spec, keys: spec.keys ?? ({} as K), repeatable: spec.repeatable ?? false });
 
 /** The name of a ring's pairing field, never for a ring without one. */
 export type IdOf<S> = S extends RingFormat<Struct, Struct, infer Id> ? Id : never;
