@@ -27,7 +27,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 };
 
 /** Seconds that one may take. */
-const LIMIT = 230;
+const LIMIT = 420;
 
 const say = (text: string): void => {
   process.stdout.write(`RIG ${text}\n`);

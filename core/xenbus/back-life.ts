@@ -70,7 +70,7 @@ export class BackLife {
   map(
     { grants, channels }: HandshakeEnvironment,
     { otherend, otherendPath }: DeviceInfo,
-    { ring, refuse }: AnyProtocol,
+    { ring, refuse, repeatable }: AnyProtocol,
     keys: AnyValues,
     onError: (error: unknown) => void,
   ): MappedRing {
@@ -82,7 +82,7 @@ export class BackLife {
       ofPeer(`${otherendPath}/event-channel`, port, () => channels.bindInterdomain(otherend, asPort(port))),
     );
     const abi: Abi = abis.find((known) => known === keys.protocol) ?? 'x86_64-abi';
-    const responses: AnyResponses = new Responses(new BackRing(page.words, ring, { abi }), {
+    const responses: AnyResponses = new Responses(new BackRing(page.words, ring, { abi, journal: repeatable }), {
       notify: () => channel.notify(),
       again: () => channel.retrigger(),
       linger: (isThere) => channel.linger(isThere),
@@ -95,6 +95,8 @@ export class BackLife {
 
   /** Hands the ring's requests to the driver, at once and at every upcall. @param lied hears what ends the link */
   listen({ channel, responses }: MappedRing, clock: Clock, lied: (error: unknown) => void): void {
+    // What a backend that died had answered, and not said.
+    responses.push();
     this.#upcalls = subscribeLateEoi(channel, clock, () => {
       try {
         return responses.upcall() > 0 || responses.left > 0;

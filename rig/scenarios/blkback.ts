@@ -20,7 +20,7 @@ export const blkback = async (step: (text: string) => void): Promise<string> => 
     const name = file.replace(/\.ko.*/, '').replaceAll('-', '_');
     if (!new RegExp(`^${name} `, 'm').test(loaded)) await run('insmod', `/rig/modules/${file}`);
   }
-  const image = await makeDisk('/root/blkback.img', 16);
+  const image = await makeDisk('/root/blkback.img', 8);
   const loop = await run('losetup', '-f', '--show', image.path);
   const guest = await Guest.create('blkback', { node: true, disks: [`phy:${loop},xvda,w`] });
   await guest.start();

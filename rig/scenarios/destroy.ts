@@ -8,13 +8,13 @@ import { check } from '../dom0/shell.js';
 export const destroy = async (step: (text: string) => void): Promise<string> => {
   const backend = await Backend.start();
   const idle = await backend.holdings();
-  const images = [await makeDisk('/root/doomed.img', 16), await makeDisk('/root/lasting.img', 16)];
+  const images = [await makeDisk('/root/doomed.img', 8), await makeDisk('/root/lasting.img', 8)];
   const lasting = await Guest.create('lasting');
   await splitring('attach', lasting.name, 'blk', '--disk', images[1]?.path ?? '', '--vdev', 'xvda');
   await lasting.start();
   await lasting.sh('i=0; while [ ! -b /dev/xvda ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done; [ -b /dev/xvda ]');
   const alone = await backend.holdings();
-  const rounds = 3;
+  const rounds = 2;
   for (let i = 0; i < rounds; i++) {
     const doomed = await Guest.create('doomed');
     await splitring('attach', doomed.name, 'blk', '--disk', images[0]?.path ?? '', '--vdev', 'xvda');

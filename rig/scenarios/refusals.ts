@@ -12,7 +12,7 @@ const refused = async (pattern: RegExp, code: number, ...args: readonly string[]
 
 /** Bad input: each is told in one line, and the backend goes on serving the others. */
 export const refusals = async (step: (text: string) => void): Promise<string> => {
-  const image = await makeDisk('/root/refusals.img', 16);
+  const image = await makeDisk('/root/refusals.img', 8);
   const backend = await Backend.start();
   const good = await Guest.create('good');
   const attach = (guest: Guest, vdev: string): Promise<string> =>

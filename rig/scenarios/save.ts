@@ -8,7 +8,7 @@ import { run, same } from '../dom0/shell.js';
 export const save = async (step: (text: string) => void): Promise<string> => {
   const backend = await Backend.start();
   const idle = await backend.holdings();
-  const image = await makeDisk('/root/saved.img', 16);
+  const image = await makeDisk('/root/saved.img', 8);
   const guest = await Guest.create('saved');
   const attach = (): Promise<string> => splitring('attach', guest.name, 'blk', '--disk', image.path, '--vdev', 'xvda');
   await attach();
