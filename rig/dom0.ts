@@ -4,6 +4,7 @@ import { run } from './dom0/shell.js';
 import { blkback } from './scenarios/blkback.js';
 import { destroy } from './scenarios/destroy.js';
 import { disk } from './scenarios/disk.js';
+import { driverDomain } from './scenarios/driver-domain.js';
 import { grants } from './scenarios/grants.js';
 import { refusals } from './scenarios/refusals.js';
 import { restart } from './scenarios/restart.js';
@@ -24,6 +25,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   save,
   rng,
   blkback,
+  'driver-domain': driverDomain,
 };
 
 /** Seconds that one may take. */

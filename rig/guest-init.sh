@@ -9,7 +9,7 @@ stty -echo -opost < /dev/console
 echo "guest is up after $(cut -d' ' -f1 /proc/uptime) s"
 while read -r n line; do
   echo "<<$n"
-  eval "$line"
-  echo; echo "$n>> $?"
+  eval "$line"; code=$?
+  echo; echo "$n>> $code"
 done < /dev/console
 poweroff -f

@@ -9,4 +9,5 @@ export const scenarioNames: readonly string[] = [
   'save',
   'rng',
   'blkback',
+  'driver-domain',
 ];

@@ -7,8 +7,6 @@ import { run, until } from './shell.js';
 export interface GuestOptions {
   /** With Node and this project, instead of blkfront and netfront. */
   readonly node?: boolean;
-  /** xl's own disks, as its configuration has them. */
-  readonly disks?: readonly string[];
   /** Other lines of xl's configuration. */
   readonly config?: readonly string[];
 }
@@ -36,7 +34,7 @@ export class Guest {
   }
 
   /** Makes a guest that does not run yet. */
-  static async create(name: string, { node = false, disks = [], config = [] }: GuestOptions = {}): Promise<Guest> {
+  static async create(name: string, { node = false, config = [] }: GuestOptions = {}): Promise<Guest> {
     const path = `/tmp/${name}.cfg`;
     const ramdisk = node ? await nodeRamdisk() : '/rig/guest.cpio.gz';
     const lines = [
@@ -50,7 +48,6 @@ export class Guest {
       'on_poweroff = "destroy"',
       'on_reboot = "destroy"',
       'on_crash = "destroy"',
-      `disk = [ ${disks.map((disk) => `"${disk}"`).join(', ')} ]`,
       ...config,
     ];
     writeFileSync(path, `${lines.join('\n')}\n`);

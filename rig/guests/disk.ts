@@ -1,6 +1,6 @@
 // What a guest runs: reads the whole of its disk, writes to the end of it, reads that back, and says the sums.
 import { createHash } from 'node:crypto';
-import { firstValueFrom } from 'rxjs';
+import { firstValueFrom, shareReplay } from 'rxjs';
 import { asSector, devices$ } from '../../core/index.js';
 import { BlkFrontend, type BlockDevice } from '../../drivers/blk/index.js';
 import { XenDomain } from '../../platform/xen/index.js';
@@ -21,8 +21,10 @@ const readPart = async (disk: BlockDevice, offset: number, length: number): Prom
 
 const xen = await XenDomain.open({ log: ({ level, source, text }) => console.error(`${level} ${source} ${text}`) });
 const idle = xen.holdings;
-const device = await firstValueFrom(devices$(xen.domain, BlkFrontend));
-const stay = device.connections$.subscribe();
+// A device is given up when nobody is subscribed for it.
+const found$ = devices$(xen.domain, BlkFrontend).pipe(shareReplay(1));
+const stay = found$.subscribe();
+const device = await firstValueFrom(found$);
 const disk = await firstValueFrom(device.connections$);
 const bytes = disk.sectors * 512;
 const before = sumOf(await readPart(disk, 0, bytes));

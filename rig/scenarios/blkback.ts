@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { splitring } from '../dom0/backend.js';
 import { Guest } from '../dom0/guest.js';
 import { makeDisk, sumOf } from '../dom0/images.js';
 import { check, run, same } from '../dom0/shell.js';
@@ -13,7 +14,7 @@ interface Seen {
   readonly left: object;
 }
 
-/** (d) Our blk frontend in a guest against Linux' own blkback in dom0, over a loop device that xl attaches. */
+/** (d) Our blk frontend in a guest against Linux' own blkback in dom0, over a loop device. */
 export const blkback = async (step: (text: string) => void): Promise<string> => {
   const loaded = readFileSync('/proc/modules', 'utf8');
   for (const file of readFileSync('/rig/modules/order', 'utf8').trim().split('\n')) {
@@ -22,7 +23,12 @@ export const blkback = async (step: (text: string) => void): Promise<string> => 
   }
   const image = await makeDisk('/root/blkback.img', 8);
   const loop = await run('losetup', '-f', '--show', image.path);
-  const guest = await Guest.create('blkback', { node: true, disks: [`phy:${loop},xvda,w`] });
+  const guest = await Guest.create('blkback', { node: true });
+  await splitring('attach', guest.name, 'blk', '--disk', image.path, '--vdev', 'xvda', '--type', 'vbd');
+  // What xl has its script for block devices do: Linux waits for the device's number.
+  const directory = `/local/domain/0/backend/vbd/${guest.domid}/51712`;
+  await run('xenstore-rm', `${directory}/script`);
+  await run('xenstore-write', `${directory}/physical-device`, await run('stat', '-c', '%t:%T', loop));
   await guest.start();
   step(`guest ${guest.domid} is up, its disk is ${loop} through xen-blkback`);
   const seen = lastJson<Seen>(await guest.sh('node /splitring/dist/rig/guests/disk.js'));

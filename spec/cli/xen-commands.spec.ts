@@ -54,12 +54,17 @@ describe('splitring on real Xen', () => {
 
   it('refuses a module without a backend', async () => {
     const frontend = fileURLToPath(new URL('../../examples/rng/frontend.js', import.meta.url));
-    await expectRefusal(['backend', frontend], 1, /exports no backend: name a module that exports one class with @backend/);
+    await expectRefusal(
+      ['backend', frontend],
+      1,
+      /exports no backend: name a module that exports one class with @backend/,
+    );
   });
 
   const title = 'says in one line that this machine does not run on Xen, and ends with 1';
   (onXen ? it.skip : it)(onXen ? `${title} (this one does)` : title, async () => {
-    const line = /this machine does not run on Xen \(there is no \/sys\/hypervisor\/type\): start it in dom0 or in a guest/;
+    const line =
+      /this machine does not run on Xen \(there is no \/sys\/hypervisor\/type\): start it in dom0 or in a guest/;
     await expectRefusal(['backend', 'blk'], 1, line);
     await expectRefusal(['attach', 'guest', 'blk', '--disk', 'x', '--vdev', 'xvdb'], 1, line);
     await expectRefusal(['detach', 'guest', 'blk', '--vdev', 'xvdb'], 1, line);

@@ -29,7 +29,9 @@ const hindrance = await loadLibc().then(
           const runs: { start: number; count: number }[] = [];
           for (const [take, n] of steps) {
             if (take) {
-              const taken = new Set(runs.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)));
+              const taken = new Set(
+                runs.flatMap(({ start, count }) => Array.from({ length: count }, (_, i) => start + i)),
+              );
               try {
                 const start = arena.take(n);
                 for (let i = 0; i < n; i++) expect(taken.has(start + i)).to.equal(false);
