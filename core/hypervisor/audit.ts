@@ -1,6 +1,7 @@
 import type { Domid } from '../abi/units.js';
 import type { Domains } from './domains.js';
 import type { Doorbell } from './doorbell.js';
+import type { EventChannelOps } from './event-channels.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
@@ -9,7 +10,6 @@ import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
 import { interdomainPort, type Ports, peerPortOf, peerSlotOf, portState, stateOf } from './ports.js';
-import type { SharedInfo } from './shared-info.js';
 import type { Teardown } from './teardown.js';
 
 /**
@@ -24,7 +24,7 @@ export class Audit {
   readonly #domains: Domains;
   readonly #frames: Frames;
   readonly #ports: Ports;
-  readonly #sharedInfo: SharedInfo;
+  readonly #events: EventChannelOps;
   readonly #doorbell: Doorbell;
   readonly #pins: GrantPins;
   readonly #maptrack: Maptrack;
@@ -37,7 +37,7 @@ export class Audit {
     readonly domains: Domains;
     readonly frames: Frames;
     readonly ports: Ports;
-    readonly sharedInfo: SharedInfo;
+    readonly events: EventChannelOps;
     readonly doorbell: Doorbell;
     readonly pins: GrantPins;
     readonly maptrack: Maptrack;
@@ -50,7 +50,7 @@ export class Audit {
     this.#domains = parts.domains;
     this.#frames = parts.frames;
     this.#ports = parts.ports;
-    this.#sharedInfo = parts.sharedInfo;
+    this.#events = parts.events;
     this.#doorbell = parts.doorbell;
     this.#pins = parts.pins;
     this.#maptrack = parts.maptrack;
@@ -89,7 +89,7 @@ export class Audit {
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
     this.#lock.release();
     for (const slot of alive) {
-      this.#sharedInfo.selectAllPending(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot));
+      this.#events.selectAllPending(slot);
       this.#doorbell.kickAnyway(slot);
     }
     return mended;

@@ -9,6 +9,7 @@ import {
   header,
   life,
   MAPTRACK_FRAMES_LIMIT,
+  MAX_VCPUS,
   PAGE_WORDS,
   SLOT_PAGES,
   slotPage,
@@ -27,6 +28,8 @@ export interface DomainOptions {
   readonly privileged?: boolean;
   /** Which layout of shared_info its kernel uses; Arm's is the 64-bit one. Default x86_64-abi. */
   readonly abi?: 'x86_64-abi' | 'x86_32-abi' | 'arm-abi';
+  /** Virtual processors, 1 … 32. Default 1. */
+  readonly vcpus?: number;
   /** The highest port number; the ABI may allow less. Default 1023. */
   readonly maxEventChannels?: number;
   /** Frames to which the grant table may grow, 1 … 64. Default 64. */
@@ -79,6 +82,7 @@ export class Domains {
       (options.privileged ? domainFlag.privileged : 0) |
       (options.abi === 'x86_32-abi' ? domainFlag.abi32 : 0) |
       (options.ownThread ? domainFlag.ownThread : 0);
+    const vcpus = limit('vcpus', options.vcpus ?? 1, 1, MAX_VCPUS);
     const maxPort = limit('maxEventChannels', options.maxEventChannels ?? 1023, 1, 131071);
     const maxGrantFrames = limit('maxGrantFrames', options.maxGrantFrames ?? GRANT_FRAMES_LIMIT, 1, GRANT_FRAMES_LIMIT);
     const maxMaptrackFrames = limit(
@@ -94,6 +98,7 @@ export class Domains {
       const words = this.#words;
       const at = this.#memory.control(slot);
       words[at + control.flags] = flags;
+      words[at + control.vcpus] = vcpus;
       words[at + control.maxPort] = maxPort;
       words[at + control.maxGrantFrames] = maxGrantFrames;
       words[at + control.maxMaptrackFrames] = maxMaptrackFrames;

@@ -15,6 +15,7 @@ import {
   unboundPort,
 } from './ports.js';
 import { portsOf2Level, type SharedInfo } from './shared-info.js';
+import type { Vcpus } from './vcpus.js';
 
 const EVENTS_32 = portsOf2Level(true);
 
@@ -37,14 +38,23 @@ export class EventChannelOps {
   readonly #lock: Lock;
   readonly #ports: Ports;
   readonly #sharedInfo: SharedInfo;
+  readonly #vcpus: Vcpus;
   readonly #doorbell: Doorbell;
 
-  constructor(memory: MachineMemory, lock: Lock, ports: Ports, sharedInfo: SharedInfo, doorbell: Doorbell) {
+  constructor(
+    memory: MachineMemory,
+    lock: Lock,
+    ports: Ports,
+    sharedInfo: SharedInfo,
+    vcpus: Vcpus,
+    doorbell: Doorbell,
+  ) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#lock = lock;
     this.#ports = ports;
     this.#sharedInfo = sharedInfo;
+    this.#vcpus = vcpus;
     this.#doorbell = doorbell;
   }
 
@@ -178,6 +188,21 @@ export class EventChannelOps {
     if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
   }
 
+  /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */
+  selectAllPending(slot: number): void {
+    const page = this.#sharedInfo.at(slot);
+    const abi32 = this.#sharedInfo.isAbi32(slot);
+    for (let port = 0; port < this.#ports.valid(slot); port += 32) {
+      let bits = this.#sharedInfo.deliverable(page, abi32, port >>> 5);
+      for (; bits !== 0; bits &= bits - 1) {
+        const at = port + 31 - Math.clz32(bits & -bits);
+        const info = this.#notified(slot, page, at);
+        this.#sharedInfo.select(info, abi32, at);
+        this.#sharedInfo.setUpcall(info);
+      }
+    }
+  }
+
   /** Closes a port of a slot; the lock is held. The peer goes first: then a death between leaves only the dead domain's end torn. */
   closeIn(slot: number, port: number): number {
     const word = this.#ports.get(slot, port);
@@ -214,8 +239,20 @@ export class EventChannelOps {
   }
 
   #select(slot: number, page: number, abi32: boolean, port: number): void {
-    if (this.#sharedInfo.select(page, abi32, port)) return;
-    if (!this.#sharedInfo.setUpcall(page)) this.#doorbell.kick(slot);
+    const info = this.#notified(slot, page, port);
+    if (this.#sharedInfo.select(info, abi32, port)) return;
+    if (!this.#sharedInfo.setUpcall(info)) this.#doorbell.kick(slot);
+  }
+
+  /**
+   * The vcpu_info of the vCPU that a port notifies. Without the lock, the port may have gone with its domain: then vCPU 0, which
+   * every domain has, gets an event too many.
+   */
+  #notified(slot: number, page: number, port: number): number {
+    const count = this.#vcpus.count(slot);
+    if (count <= 1 || port >= this.#ports.valid(slot)) return page;
+    const vcpu = this.#ports.vcpu(slot, port);
+    return vcpu < count ? this.#sharedInfo.infoIn(page, vcpu) : page;
   }
 
   #domid(slot: number): Domid {

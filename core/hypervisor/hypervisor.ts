@@ -17,6 +17,7 @@ import { Ports } from './ports.js';
 import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
 import { Upcalls } from './upcalls.js';
+import { Vcpus } from './vcpus.js';
 import type { SharedMemory } from './web-assembly.js';
 
 /**
@@ -46,6 +47,7 @@ export class Hypervisor {
   readonly eventChannels: EventChannelOps;
   readonly upcalls: Upcalls;
   readonly doorbell: Doorbell;
+  readonly vcpus: Vcpus;
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
@@ -68,13 +70,15 @@ export class Hypervisor {
     const sharedInfo = new SharedInfo(machine);
     const ports = new Ports(machine, frames, sharedInfo);
     const maptrack = new Maptrack(machine, frames);
-    const doorbell = new Doorbell(machine, sharedInfo, ring);
+    const vcpus = new Vcpus(machine);
+    const doorbell = new Doorbell(machine, sharedInfo, vcpus, ring);
     this.memory = machine;
     this.frames = frames;
     this.sharedInfo = sharedInfo;
+    this.vcpus = vcpus;
     this.doorbell = doorbell;
-    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, doorbell);
-    this.upcalls = new Upcalls(machine, sharedInfo);
+    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
@@ -98,7 +102,7 @@ export class Hypervisor {
       domains: this.domains,
       frames,
       ports,
-      sharedInfo,
+      events: this.eventChannels,
       doorbell,
       pins,
       maptrack,

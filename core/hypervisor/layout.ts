@@ -25,14 +25,14 @@ export const header = {
 } as const;
 
 /** Marks a memory that holds our Xen, in this layout. */
-export const MAGIC = 0x53585202;
+export const MAGIC = 0x53585203;
 
 /**
- * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, and shared_info
- * once more, for a domain of the 32-bit ABI. Who raises an event without the lock may still take the slot for that of the domain
+ * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, shared_info
+ * once more, for a domain of the 32-bit ABI, two of vCPUs, one of physical interrupts. Who raises an event without the lock may still take the slot for that of the domain
  * before; in a page of the other ABI it would set a bit of the mask where it means one of PENDING.
  */
-export const SLOT_PAGES = 5;
+export const SLOT_PAGES = 8;
 /** As many domains as the slot field of a port's word can tell apart. */
 export const MAX_SLOTS = 256;
 
@@ -64,8 +64,8 @@ export const control = {
   incarnation: 77,
   /** Maptrack handles from this one on were never used. */
   freshHandle: 79,
-  /** The port at which the next scan begins. */
-  scanNext: 78,
+  /** How many vCPUs the domain has. */
+  vcpus: 78,
   /** The thread that makes the domain's calls, as its platform numbers threads, and when it began; 0 where nobody told. */
   thread: 80,
   threadStart: 81,
@@ -81,6 +81,20 @@ export const slotPage = {
   maptrackFrameList: 2 * PAGE_WORDS,
   refMap: 3 * PAGE_WORDS,
   sharedInfo32: 4 * PAGE_WORDS,
+  vcpus: 5 * PAGE_WORDS,
+  pirqs: 7 * PAGE_WORDS,
+} as const;
+
+/** vCPUs that a domain can have: as many as shared_info has room for (xen.h `XEN_LEGACY_MAX_VCPUS`). */
+export const MAX_VCPUS = 32;
+/** Words of a vCPU. */
+export const VCPU_WORDS = 64;
+/** Words of a vCPU, from its first. */
+export const vcpuWord = {
+  /** The port at which the next scan begins. */
+  scanNext: 0,
+  /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
+  virqPorts: 40,
 } as const;
 
 /** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
