@@ -3,6 +3,7 @@ import { Audit } from './audit.js';
 import { Domains } from './domains.js';
 import { Doorbell, type Ring } from './doorbell.js';
 import { EventChannelOps } from './event-channels.js';
+import { EventDump } from './event-dump.js';
 import { Frames } from './frames.js';
 import { GrantCopy } from './grant-copy.js';
 import { GrantEntries } from './grant-entries.js';
@@ -53,6 +54,7 @@ export class Hypervisor {
   readonly grantCopy: GrantCopy;
   readonly sharedInfo: SharedInfo;
   readonly frames: Frames;
+  readonly eventDump: EventDump;
   readonly #teardown: Teardown;
   readonly #audit: Audit;
   readonly #ledger: LedgerBook;
@@ -95,6 +97,7 @@ export class Hypervisor {
       this.grantMap,
       this.pages,
     );
+    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,
