@@ -20,7 +20,7 @@ export const addDebugKeys = (command: Command, out: TerminalOutput, done: () => 
     .addHelpText('after', () => `\n${listOfKeys()}`)
     .action(async (keys: string, { pid }: { readonly pid?: number }) => {
       const text = await sendDebugKeys(asDebugKeys(keys), pid);
-      for (const line of text.split('\n')) out.line(`(XEN) ${line}`);
+      for (const line of text.trimEnd().split('\n')) out.line(`(XEN) ${line}`);
       done();
     });
 };

@@ -106,7 +106,7 @@ export const sendDebugKeys = async (keys: string, pid: number = whichRun()): Pro
       if ('error' in one) throw new RunError(one.error);
       return one.text;
     })
-    .join('\n');
+    .join('');
 };
 
 const ask = (pid: number, keys: string): Promise<readonly Answer[]> =>

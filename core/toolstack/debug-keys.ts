@@ -1,6 +1,7 @@
 /** The keys that a machine's hypervisor takes on its console, with what Xen says of each (keyhandler.c). */
 export const debugKeys = {
   e: 'dump evtchn info',
+  g: 'print grant table usage',
   h: 'show this message',
 } as const;
 
@@ -17,9 +18,9 @@ export const asDebugKey = (key: string): DebugKey => {
 };
 
 /** What Xen prints for `h`: its keys (keyhandler.c `show_handlers`). */
-export const keysHelp = (): readonly string[] => [
-  "'h' pressed -> showing installed handlers",
-  ...Object.entries(debugKeys).map(
-    ([key, does]) => ` key '${key}' (ascii '${key.charCodeAt(0).toString(16)}') => ${does}`,
-  ),
-];
+export const keysHelp = (): string => {
+  const keys = Object.entries(debugKeys).map(
+    ([key, does]) => ` key '${key}' (ascii '${key.charCodeAt(0).toString(16)}') => ${does}\n`,
+  );
+  return `'h' pressed -> showing installed handlers\n${keys.join('')}`;
+};

@@ -67,7 +67,7 @@ export abstract class Machine implements AsyncDisposable {
   /** How a domain has ended by itself; undefined for one that has not, and one that was destroyed since. */
   abstract lastShutdown(domid: Domid): Shutdown | undefined;
   /**
-   * What the hypervisor prints on its console when it is sent one of the {@link debugKeys} (`xl debug-keys`).
+   * What the hypervisor prints on its console when it is sent one of the {@link debugKeys} (`xl debug-keys`), line by line.
    * @throws RangeError for a key that has no handler; XenError EOPNOTSUPP where the machine's console cannot be read
    */
   abstract debugKey(key: string): Promise<string>;

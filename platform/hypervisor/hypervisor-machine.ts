@@ -42,11 +42,13 @@ export abstract class HypervisorMachine extends Machine {
   protected abstract nameOf(domid: Domid): string | undefined;
 
   override async debugKey(key: string): Promise<string> {
-    const handlers: Readonly<Record<DebugKey, () => readonly string[]>> = {
-      e: () => this.hypervisor.eventDump.lines((domid) => this.nameOf(domid)),
+    const nameOf = (domid: Domid): string | undefined => this.nameOf(domid);
+    const handlers: Readonly<Record<DebugKey, () => string>> = {
+      e: () => this.hypervisor.eventDump.text(nameOf),
+      g: () => this.hypervisor.grantDump.text(nameOf),
       h: keysHelp,
     };
-    return handlers[asDebugKey(key)]().join('\n');
+    return handlers[asDebugKey(key)]();
   }
 
   protected logged(entry: MachineLogEntry): void {

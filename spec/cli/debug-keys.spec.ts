@@ -7,7 +7,7 @@ const timer = machineAt('timer');
 /** What Xen prints of a machine that has dom0 alone. */
 const dom0Alone = `\
 (XEN) 'e' pressed -> dumping event-channel info
-(XEN) Event channel information for domain 0: (dom0)
+(XEN) Event channel information for domain 0:  dom0
 (XEN) Polling vCPUs: {}
 (XEN)     port [p/m/s]
 `;
@@ -79,7 +79,10 @@ describe('splitring debug-keys', function () {
   const refused: readonly (readonly [args: readonly string[], text: RegExp])[] = [
     [['debug-keys'], /^splitring: missing required argument 'KEYS'; see splitring debug-keys --help\n$/],
     [['debug-keys', ''], /^splitring: splitring debug-keys takes 1 to 100 keys, each a character\n$/],
-    [['debug-keys', 'ex'], /^splitring: there is no debug key "x"; there are e \(dump evtchn info\), .*\n$/],
+    [
+      ['debug-keys', 'ex'],
+      /^splitring: there is no debug key "x"; there are e \(dump evtchn info\), g \(print grant table usage\), .*\n$/,
+    ],
     [['debug-keys', '--pid', '-3', 'e'], /^splitring: --pid "-3": it takes a whole number from 1 to \d+\n$/],
   ];
   for (const [args, text] of refused) {

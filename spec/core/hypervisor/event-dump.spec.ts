@@ -8,7 +8,10 @@ const names: Readonly<Record<number, string>> = { 0: 'dom0', 1: 'backend', 2: 'g
 
 /** The lines that follow a domain's header, up to the next domain. */
 const portsOf = (hypervisor: Hypervisor, domid: number): readonly string[] => {
-  const lines = hypervisor.eventDump.lines((id) => names[id]);
+  const lines = hypervisor.eventDump
+    .text((id) => names[id])
+    .trimEnd()
+    .split('\n');
   const from = lines.findIndex((line) => line.startsWith(`Event channel information for domain ${domid}:`));
   expect(from).to.be.greaterThan(0);
   const rest = lines.slice(from + 3);
@@ -26,13 +29,14 @@ describe("debug key e, in the format of Xen's dump_evtchn_info", () => {
   it('prints each domain by its number, with its name behind, whoever was created first', () => {
     addDomain(hypervisor, asDomid(100));
     addDomain(hypervisor, asDomid(50));
-    expect(hypervisor.eventDump.lines((domid) => names[domid])).to.deep.equal([
+    expect(hypervisor.eventDump.text((domid) => names[domid]).split('\n')).to.deep.equal([
       "'e' pressed -> dumping event-channel info",
-      ...['0: (dom0)', '1: (backend)', '2: (guest)', '3:', '50:', '100:'].flatMap((who) => [
+      ...['0:  dom0', '1:  backend', '2:  guest', '3:  d3', '50:  d50', '100:  d100'].flatMap((who) => [
         `Event channel information for domain ${who}`,
         'Polling vCPUs: {}',
         '    port [p/m/s]',
       ]),
+      '',
     ]);
   });
 
@@ -46,10 +50,10 @@ describe("debug key e, in the format of Xen's dump_evtchn_info", () => {
     ok(hypervisor.eventChannels.allocUnbound(dom1, dom1, dom3));
     connect(hypervisor, dom1, dom2);
     expect(portsOf(hypervisor, 1)).to.deep.equal([
-      '       1 [0/0/0]: s=2 n=0 x=0 d=3 (backend)',
-      '       2 [0/0/0]: s=3 n=0 x=0 d=2 p=1 (backend)',
+      '       1 [0/0/0]: s=2 n=0 x=0 d=3  backend -> d3',
+      '       2 [0/0/0]: s=3 n=0 x=0 d=2 p=1  backend -> guest',
     ]);
-    expect(portsOf(hypervisor, 2)).to.deep.equal(['       1 [0/0/0]: s=3 n=0 x=0 d=1 p=2 (guest)']);
+    expect(portsOf(hypervisor, 2)).to.deep.equal(['       1 [0/0/0]: s=3 n=0 x=0 d=1 p=2  guest -> backend']);
   });
 
   it('prints PENDING, MASK and the selector bit of the port’s word', () => {
@@ -76,9 +80,11 @@ describe("debug key e, in the format of Xen's dump_evtchn_info", () => {
       ok(xen.eventChannels.send(dom1, port as Port));
       const lines = portsOf(xen, 2);
       expect(lines.at(-1)).to.equal(
-        `${String(before + 1).padStart(8)} [1/0/1]: s=3 n=0 x=0 d=1 p=${before + 1} (guest)`,
+        `${String(before + 1).padStart(8)} [1/0/1]: s=3 n=0 x=0 d=1 p=${before + 1}  guest -> backend`,
       );
-      expect(lines.at(-2)).to.equal(`${String(before).padStart(8)} [0/0/0]: s=3 n=0 x=0 d=1 p=${before} (guest)`);
+      expect(lines.at(-2)).to.equal(
+        `${String(before).padStart(8)} [0/0/0]: s=3 n=0 x=0 d=1 p=${before}  guest -> backend`,
+      );
     });
   }
 
@@ -88,6 +94,6 @@ describe("debug key e, in the format of Xen's dump_evtchn_info", () => {
     ok(hypervisor.destroyDomain(dom0, dom2));
     expect(hypervisor.domains.lifeOf(dom2)).to.equal('zombie');
     expect(portsOf(hypervisor, 2)).to.deep.equal([]);
-    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/0/0]: s=2 n=0 x=0 d=2 (backend)']);
+    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/0/0]: s=2 n=0 x=0 d=2  backend -> guest']);
   });
 });
