@@ -19,6 +19,8 @@ import { Lock, type LockOptions } from './lock.js';
 import { Maptrack } from './maptrack.js';
 import { MachineMemory, type MachineSize } from './memory.js';
 import { Pages } from './pages.js';
+import { PirqTable } from './pirq-table.js';
+import { Pirqs } from './pirqs.js';
 import { Ports } from './ports.js';
 import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
@@ -27,6 +29,7 @@ import { Vcpus } from './vcpus.js';
 import { VirqPorts } from './virq-ports.js';
 import { Virqs } from './virqs.js';
 import type { SharedMemory } from './web-assembly.js';
+import { XenChannels } from './xen-channels.js';
 
 /**
  * Asked in a thread that waits for the lock, every few milliseconds while it does not change hands: `owner` has it, the wait has
@@ -57,6 +60,8 @@ export class Hypervisor {
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
   readonly virqs: Virqs;
+  readonly pirqs: Pirqs;
+  readonly xenChannels: XenChannels;
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
@@ -85,6 +90,7 @@ export class Hypervisor {
     const ports = new Ports(machine, frames, sharedInfo);
     const maptrack = new Maptrack(machine, frames);
     const vcpus = new Vcpus(machine);
+    const pirqTable = new PirqTable(machine, frames);
     const virqPorts = new VirqPorts(machine, vcpus);
     const doorbell = new Doorbell(machine, sharedInfo, vcpus, ring);
     this.memory = machine;
@@ -92,12 +98,14 @@ export class Hypervisor {
     this.sharedInfo = sharedInfo;
     this.vcpus = vcpus;
     this.doorbell = doorbell;
-    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts);
+    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts, pirqTable);
+    this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
     this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
     this.virqs = new Virqs(machine, lock, ports, vcpus, virqPorts, this.domains, this.eventChannels);
+    this.pirqs = new Pirqs(machine, lock, frames, ports, pirqTable, this.domains, this.eventChannels);
     this.pages = new Pages(machine, lock, this.domains, frames);
     this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
     this.grantCopy = new GrantCopy(machine, lock, frames, pins);
@@ -133,6 +141,7 @@ export class Hypervisor {
       events: this.eventChannels,
       doorbell,
       virqPorts,
+      pirqs: pirqTable,
       pins,
       maptrack,
       map: this.grantMap,
