@@ -18,6 +18,8 @@ import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
 import { Upcalls } from './upcalls.js';
 import { Vcpus } from './vcpus.js';
+import { VirqPorts } from './virq-ports.js';
+import { Virqs } from './virqs.js';
 import type { SharedMemory } from './web-assembly.js';
 
 /**
@@ -48,6 +50,7 @@ export class Hypervisor {
   readonly upcalls: Upcalls;
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
+  readonly virqs: Virqs;
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
@@ -71,17 +74,19 @@ export class Hypervisor {
     const ports = new Ports(machine, frames, sharedInfo);
     const maptrack = new Maptrack(machine, frames);
     const vcpus = new Vcpus(machine);
+    const virqPorts = new VirqPorts(machine, vcpus);
     const doorbell = new Doorbell(machine, sharedInfo, vcpus, ring);
     this.memory = machine;
     this.frames = frames;
     this.sharedInfo = sharedInfo;
     this.vcpus = vcpus;
     this.doorbell = doorbell;
-    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell);
+    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts);
     this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
+    this.virqs = new Virqs(machine, lock, ports, vcpus, virqPorts, this.domains, this.eventChannels);
     this.pages = new Pages(machine, lock, this.domains, frames);
     this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
     this.grantCopy = new GrantCopy(machine, lock, frames, pins);
@@ -94,6 +99,7 @@ export class Hypervisor {
       this.grantEntries,
       this.grantMap,
       this.pages,
+      this.virqs,
     );
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
@@ -104,6 +110,7 @@ export class Hypervisor {
       ports,
       events: this.eventChannels,
       doorbell,
+      virqPorts,
       pins,
       maptrack,
       map: this.grantMap,

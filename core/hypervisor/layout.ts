@@ -22,6 +22,10 @@ export const header = {
   /** How many have attached to the memory: one is the only thread that makes calls. Never counts down. */
   attached: 5,
   lock: 32,
+  /** The owner's domid + 1 of each of the 24 virtual interrupts; 0 where it is the hardware domain's. */
+  virqOwners: 64,
+  /** Two words for each host interrupt. */
+  irqs: 128,
 } as const;
 
 /** Marks a memory that holds our Xen, in this layout. */
@@ -69,6 +73,10 @@ export const control = {
   /** The thread that makes the domain's calls, as its platform numbers threads, and when it began; 0 where nobody told. */
   thread: 80,
   threadStart: 81,
+  /** How often a toolstack has paused the domain and not unpaused it (sched.h `controller_pause_count`). */
+  pauseCount: 82,
+  /** The domid + 1 of who resets the domain's ports, while one does. */
+  resetBy: 83,
   /** Lists of frames. */
   grantFrameList: 128,
   activeFrameList: 192,
