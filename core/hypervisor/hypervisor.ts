@@ -22,8 +22,11 @@ import { Pages } from './pages.js';
 import { PirqTable } from './pirq-table.js';
 import { Pirqs } from './pirqs.js';
 import { Ports } from './ports.js';
+import { Runstates } from './runstate.js';
 import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
+import { TimePages } from './time-pages.js';
+import { hostTimeSource, type TimeSource } from './time-source.js';
 import { Upcalls } from './upcalls.js';
 import { Vcpus } from './vcpus.js';
 import { VirqPorts } from './virq-ports.js';
@@ -71,6 +74,9 @@ export class Hypervisor {
   readonly grantDump: GrantDump;
   readonly sharedInfo: SharedInfo;
   readonly frames: Frames;
+  readonly time: TimeSource;
+  readonly timePages: TimePages;
+  readonly runstates: Runstates;
   readonly eventDump: EventDump;
   readonly #teardown: Teardown;
   readonly #audit: Audit;
@@ -81,8 +87,14 @@ export class Hypervisor {
    * @param ring called for a parked domain that has got an event
    * @param onStuck how this thread finds out that it waits for a dead one; where it cannot, its call ends with StuckLock after
    *   3 seconds, and other threads' after 10
+   * @param time where the machine has its time from, the same in all its threads; without it the host's, from now on
    */
-  constructor(memory: SharedMemory | MachineMemory, ring: Ring = () => {}, onStuck?: OnStuck) {
+  constructor(
+    memory: SharedMemory | MachineMemory,
+    ring: Ring = () => {},
+    onStuck?: OnStuck,
+    time: TimeSource = hostTimeSource(),
+  ) {
     const machine = memory instanceof MachineMemory ? memory : new MachineMemory(memory);
     const lock = new Lock(machine, onStuck && { onStuck: this.#recoverIf(onStuck) });
     const frames = new Frames(machine);
@@ -98,12 +110,19 @@ export class Hypervisor {
     this.sharedInfo = sharedInfo;
     this.vcpus = vcpus;
     this.doorbell = doorbell;
+    this.time = time;
+    this.timePages = new TimePages(machine, sharedInfo, vcpus, frames, time);
+    this.runstates = new Runstates(machine, vcpus, sharedInfo, frames, time);
     this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts, pirqTable);
     this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
     this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
-    this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
+    this.domains = new Domains(machine, lock, frames, ports, this.grantEntries, (slot) => {
+      vcpus.init(slot);
+      this.runstates.init(slot);
+      this.timePages.init(slot);
+    });
     this.virqs = new Virqs(machine, lock, ports, vcpus, virqPorts, this.domains, this.eventChannels);
     this.pirqs = new Pirqs(machine, lock, frames, ports, pirqTable, this.domains, this.eventChannels);
     this.pages = new Pages(machine, lock, this.domains, frames);
@@ -150,8 +169,8 @@ export class Hypervisor {
   }
 
   /** Makes an empty machine. */
-  static create(size: MachineSize = {}, ring?: Ring, onStuck?: OnStuck): Hypervisor {
-    return new Hypervisor(MachineMemory.create(size), ring, onStuck);
+  static create(size: MachineSize = {}, ring?: Ring, onStuck?: OnStuck, time?: TimeSource): Hypervisor {
+    return new Hypervisor(MachineMemory.create(size), ring, onStuck, time);
   }
 
   /** {@link Teardown.destroy} */
