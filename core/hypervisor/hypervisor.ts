@@ -16,6 +16,7 @@ import { Pages } from './pages.js';
 import { Ports } from './ports.js';
 import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
+import { Traps } from './traps.js';
 import { Upcalls } from './upcalls.js';
 import { Vcpus } from './vcpus.js';
 import type { SharedMemory } from './web-assembly.js';
@@ -46,6 +47,7 @@ export class Hypervisor {
   readonly pages: Pages;
   readonly eventChannels: EventChannelOps;
   readonly upcalls: Upcalls;
+  readonly traps: Traps;
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
   readonly grantEntries: GrantEntries;
@@ -79,6 +81,7 @@ export class Hypervisor {
     this.doorbell = doorbell;
     this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell);
     this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    this.traps = new Traps(machine, lock, frames, sharedInfo, vcpus, doorbell);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);

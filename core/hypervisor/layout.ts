@@ -93,6 +93,8 @@ export const VCPU_WORDS = 64;
 export const vcpuWord = {
   /** The port at which the next scan begins. */
   scanNext: 0,
+  /** The frame of its virtual IDT, before that of its context; 0 where it uses neither. */
+  trapTable: 24,
   /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
   virqPorts: 40,
 } as const;
