@@ -27,6 +27,7 @@ import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
 import { TimePages } from './time-pages.js';
 import { hostTimeSource, type TimeSource } from './time-source.js';
+import { Traps } from './traps.js';
 import { Upcalls } from './upcalls.js';
 import { Vcpus } from './vcpus.js';
 import { VirqPorts } from './virq-ports.js';
@@ -60,6 +61,7 @@ export class Hypervisor {
   readonly pages: Pages;
   readonly eventChannels: EventChannelOps;
   readonly upcalls: Upcalls;
+  readonly traps: Traps;
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
   readonly virqs: Virqs;
@@ -116,6 +118,7 @@ export class Hypervisor {
     this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts, pirqTable);
     this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
     this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    this.traps = new Traps(machine, lock, frames, sharedInfo, vcpus, doorbell);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries, (slot) => {

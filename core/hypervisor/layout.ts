@@ -130,6 +130,8 @@ export const vcpuWord = {
   timeArea: 19,
   /** When the time page was written last. */
   timeStamp: 20,
+  /** The frame of its virtual IDT, before that of its context; 0 where it uses neither. */
+  trapTable: 24,
   /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
   virqPorts: 40,
 } as const;
