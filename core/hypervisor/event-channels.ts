@@ -379,7 +379,7 @@ export class EventChannelOps {
     if (slot < 0 || own < 0) return -errno.ESRCH;
     if (!this.#mayControl(own, slot)) return -errno.EPERM;
     const at = this.#memory.control(slot);
-    if (own !== slot && this.#words[at + control.pauseCount] === 0) return -errno.EINVAL;
+    if (own !== slot && this.#words[at + control.controllerPauses] === 0) return -errno.EINVAL;
     if (this.#words[at + control.resetBy] !== 0) return -errno.EBUSY;
     this.#words[at + control.resetBy] = caller + 1;
     return 0;
