@@ -12,10 +12,19 @@ import { methodsOf } from './hypercalls/methods.mjs';
 import { page } from './hypercalls/page.mjs';
 
 const golden = JSON.parse(readFileSync(at('spec/golden/layouts.json'), 'utf8'));
-const methods = methodsOf(['core/hypervisor', 'core/domain']);
+
+/** A comment that begins with a heading, in a source: its paragraphs. */
+const commentOf = (path, heading) => {
+  const source = readFileSync(at(path), 'utf8');
+  const [, comment] = new RegExp(`/\\*\n \\* ${heading}\n((?: \\*.*\n)*?) \\*/`).exec(source) ?? [];
+  if (comment === undefined) throw new Error(`${path} has no comment that begins with “${heading}”`);
+  return comment.replace(/^ \* ?/gm, '').trim();
+};
 
 try {
-  const text = page(calls(golden, methods));
+  const methods = methodsOf(['core/hypervisor', 'core/domain']);
+  const addresses = commentOf('core/hypervisor/traps.ts', 'What an address is here');
+  const text = page(calls(golden, methods), addresses);
   if (process.argv.includes('--print')) process.stdout.write(text);
   else writeFileSync(at('docs/hypercalls.md'), text);
 } catch (error) {

@@ -3,7 +3,8 @@
  * where the name does not say.
  */
 
-/** Each hypercall: the prefix of its operations' names, and of their structs. Without a prefix it is one operation itself. */
+/** Each hypercall: the prefix of its operations' names, and of their structs. Without a prefix it is one operation itself; `some`: it has many that have no
+ * meaning here, and only those that somebody answers are shown. */
 const hypercalls = [
   { name: 'event_channel_op', ops: 'EVTCHNOP_', struct: 'evtchn_' },
   { name: 'grant_table_op', ops: 'GNTTABOP_', struct: 'gnttab_' },
@@ -16,7 +17,7 @@ const hypercalls = [
   { name: 'callback_op', ops: 'CALLBACKOP_', struct: 'callback_' },
   { name: 'stack_switch' },
   { name: 'iret' },
-  { name: 'domctl', ops: 'XEN_DOMCTL_', struct: 'xen_domctl_' },
+  { name: 'domctl', ops: 'XEN_DOMCTL_', struct: 'xen_domctl_', some: true },
 ];
 
 /** Arguments whose struct has another name than its operation. */
@@ -36,15 +37,17 @@ const gone = ['GNTTABOP_dump_table'];
 const begins = ({ doc }, op) => new RegExp(`^\`?${op}\`?( \\(|:)`).test(doc);
 const names = ({ doc }, op) =>
   [...doc.matchAll(/\(([^()]+)\)/g)].some(([, inside]) =>
-    inside.split(/,? and |, /).some((word) => word.replaceAll('`', '').replace(/^HYPERVISOR_/, '') === op),
+    inside.split(/,? and |[,;] /).some((word) => word.replaceAll('`', '').replace(/^HYPERVISOR_/, '') === op),
   );
 
-/** The one method of our Xen that answers an operation. */
+/** The one method of our Xen that answers an operation; a call names its caller first. */
 const methodFor = (methods, op) => {
-  const of = methods.filter(({ path }) => path.startsWith('core/hypervisor/'));
+  const of = methods.filter(
+    ({ path, signature }) => path.startsWith('core/hypervisor/') && /\(_?caller: Domid/.test(signature),
+  );
   const first = of.filter((method) => begins(method, op));
   const found = first.length > 0 ? first : of.filter((method) => names(method, op));
-  const list = found.map(({ owner, name }) => `${owner}.${name}`).join(', ');
+  const list = found.map(({ owner, name }) => `${owner}${name}`).join(', ');
   if (found.length > 1) throw new Error(`${op} is answered by several methods, by their comments: ${list}`);
   return found[0];
 };
@@ -75,7 +78,7 @@ export const calls = (golden, methods) => {
   const { constants } = golden;
   const missing = [];
   const entryOf = (name, op, number, prefix) => {
-    const method = methodFor(methods, op);
+    const method = methodFor(methods, op) ?? methodFor(methods, name);
     if (method === undefined) missing.push(op);
     const tokens = methods.filter((one) => one.path.startsWith('core/domain/') && names(one, op));
     return {
@@ -88,7 +91,7 @@ export const calls = (golden, methods) => {
       errors: errorsIn(method?.doc ?? '', constants),
     };
   };
-  const found = hypercalls.map(({ name, ops, struct }) => ({
+  const found = hypercalls.map(({ name, ops, struct, some = false }) => ({
     name,
     number: constants[`__HYPERVISOR_${name}`],
     ops:
@@ -96,6 +99,7 @@ export const calls = (golden, methods) => {
         ? [entryOf(name, name, undefined)]
         : Object.entries(constants)
             .filter(([constant]) => constant.startsWith(ops) && !gone.includes(constant))
+            .filter(([constant]) => !some || methodFor(methods, constant) !== undefined)
             .sort(([, a], [, b]) => a - b)
             .map(([op, number]) => entryOf(name, op, number, { ops, struct })),
   }));

@@ -29,6 +29,10 @@ const signatureOf = (source, method) => {
     .trim();
 };
 
+/** `.close`, `[Symbol.dispose]`. */
+const nameOf = (source, { name }) =>
+  name.text === undefined ? source.text.slice(name.getStart(source), name.end) : `.${name.text}`;
+
 const isHidden = (method) =>
   isPrivateIdentifier(method.name) ||
   (method.modifiers ?? []).some(
@@ -37,7 +41,7 @@ const isHidden = (method) =>
 
 /**
  * The public methods that have a doc comment, of every class in some folders, as TypeScript's own parser reads them:
- * `{ path, owner, ownerDoc, name, signature, doc }`.
+ * `{ path, owner, ownerDoc, name, signature, doc }`, the name with its dot.
  */
 export const methodsOf = (folders) => {
   const config = at('tsconfig.json');
@@ -60,7 +64,7 @@ export const methodsOf = (folders) => {
               path,
               owner: owner.name.text,
               ownerDoc: docOf(source, owner),
-              name: method.name.text,
+              name: nameOf(source, method),
               signature: signatureOf(source, method),
               doc: docOf(source, method),
             }))
