@@ -54,6 +54,13 @@ export const deliver = (hypervisor: Hypervisor, domid: Domid, limit?: number): r
   return ports;
 };
 
+/** The ports whose events a vCPU of a domain gets when it is entered now. */
+export const deliverOn = (hypervisor: Hypervisor, domid: Domid, vcpu: number): readonly Port[] => {
+  const ports: Port[] = [];
+  hypervisor.upcalls.scan(domid, (port) => ports.push(port), undefined, vcpu);
+  return ports;
+};
+
 /** A page of `owner` granted to `peer`. */
 export const grant = (
   hypervisor: Hypervisor,
