@@ -21,6 +21,8 @@ import { TimePages } from './time-pages.js';
 import { hostTimeSource, type TimeSource } from './time-source.js';
 import { Upcalls } from './upcalls.js';
 import { Vcpus } from './vcpus.js';
+import { VirqPorts } from './virq-ports.js';
+import { Virqs } from './virqs.js';
 import type { SharedMemory } from './web-assembly.js';
 
 /**
@@ -51,6 +53,7 @@ export class Hypervisor {
   readonly upcalls: Upcalls;
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
+  readonly virqs: Virqs;
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
@@ -83,6 +86,7 @@ export class Hypervisor {
     const ports = new Ports(machine, frames, sharedInfo);
     const maptrack = new Maptrack(machine, frames);
     const vcpus = new Vcpus(machine);
+    const virqPorts = new VirqPorts(machine, vcpus);
     const doorbell = new Doorbell(machine, sharedInfo, vcpus, ring);
     this.memory = machine;
     this.frames = frames;
@@ -92,7 +96,7 @@ export class Hypervisor {
     this.time = time;
     this.timePages = new TimePages(machine, sharedInfo, vcpus, frames, time);
     this.runstates = new Runstates(machine, vcpus, sharedInfo, frames, time);
-    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell);
+    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts);
     this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
@@ -101,6 +105,7 @@ export class Hypervisor {
       this.runstates.init(slot);
       this.timePages.init(slot);
     });
+    this.virqs = new Virqs(machine, lock, ports, vcpus, virqPorts, this.domains, this.eventChannels);
     this.pages = new Pages(machine, lock, this.domains, frames);
     this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
     this.grantCopy = new GrantCopy(machine, lock, frames, pins);
@@ -113,6 +118,7 @@ export class Hypervisor {
       this.grantEntries,
       this.grantMap,
       this.pages,
+      this.virqs,
     );
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
@@ -123,6 +129,7 @@ export class Hypervisor {
       ports,
       events: this.eventChannels,
       doorbell,
+      virqPorts,
       pins,
       maptrack,
       map: this.grantMap,

@@ -9,6 +9,7 @@ import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import type { Pages } from './pages.js';
 import type { Ports } from './ports.js';
+import type { Virqs } from './virqs.js';
 
 /** The end of a domain (domain.c `domain_kill`). */
 export class Teardown {
@@ -21,6 +22,7 @@ export class Teardown {
   readonly #entries: GrantEntries;
   readonly #map: GrantMap;
   readonly #pages: Pages;
+  readonly #virqs: Virqs;
 
   constructor(
     memory: MachineMemory,
@@ -31,6 +33,7 @@ export class Teardown {
     entries: GrantEntries,
     map: GrantMap,
     pages: Pages,
+    virqs: Virqs,
   ) {
     this.#memory = memory;
     this.#words = memory.words;
@@ -41,6 +44,7 @@ export class Teardown {
     this.#entries = entries;
     this.#map = map;
     this.#pages = pages;
+    this.#virqs = virqs;
   }
 
   /**
@@ -65,6 +69,7 @@ export class Teardown {
     const at = this.#memory.control(slot);
     Atomics.store(words, at + control.life, life.dying);
     for (let port = 1; port < this.#ports.valid(slot); port++) this.#events.closeIn(slot, port);
+    this.#virqs.disown(this.#domains.domid(slot));
     // A thread cannot be paused: what it has views of must not become another's as long as it may write there.
     const threadRuns = this.#domains.hasThread(slot);
     this.#entries.voidAll(slot, threadRuns);
