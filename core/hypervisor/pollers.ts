@@ -17,12 +17,17 @@ export class Pollers {
     this.#doorbell = doorbell;
   }
 
+  /** Whether any vCPU of a slot's domain polls. */
+  any(slot: number): boolean {
+    return this.#mask(slot) !== 0;
+  }
+
   /**
    * Wakes who polls the port: those that poll it alone, and any that polls several or none, which may be woken for nothing
    * (event_channel.h `evtchn_check_pollers`). The last step of raising an event, for masked ports too.
    */
   wake(slot: number, port: number): void {
-    let mask = this.#words[this.#memory.control(slot) + control.pollMask] as number;
+    let mask = this.#mask(slot);
     for (; mask !== 0; mask &= mask - 1) {
       const vcpu = 31 - Math.clz32(mask & -mask);
       const polled = this.#words[this.#vcpus.word(slot, vcpu) + vcpuWord.pollPort] as number;
@@ -44,6 +49,10 @@ export class Pollers {
     if (((this.#words[at] as number) & bit) === 0 || (Atomics.and(this.#words, at, ~bit) & bit) === 0) return false;
     this.#words[this.#vcpus.word(slot, vcpu) + vcpuWord.pollPort] = 0;
     return true;
+  }
+
+  #mask(slot: number): number {
+    return this.#memory.code.load((this.#memory.control(slot) + control.pollMask) * 4);
   }
 
   /** Notes that a vCPU polls one port, or -1: several, or none in particular. */

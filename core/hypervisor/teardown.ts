@@ -60,6 +60,8 @@ export class Teardown {
     const slot = this.#memory.slotOf(domid);
     if (slot >= 0 && this.#domains.lifeIn(slot) !== life.zombie) this.tearDown(slot);
     this.#lock.release();
+    // Others may have shared an interrupt with the domain, and wait for it no longer.
+    this.#events.raiseDue();
     return slot < 0 ? -errno.ESRCH : 0;
   }
 
@@ -68,7 +70,7 @@ export class Teardown {
     const words = this.#words;
     const at = this.#memory.control(slot);
     Atomics.store(words, at + control.life, life.dying);
-    for (let port = 1; port < this.#ports.valid(slot); port++) this.#events.closeIn(slot, port);
+    for (let port = 1; port < this.#ports.valid(slot); port++) this.#events.closeIn(slot, port, false);
     this.#virqs.disown(this.#domains.domid(slot));
     // A thread cannot be paused: what it has views of must not become another's as long as it may write there.
     const threadRuns = this.#domains.hasThread(slot);

@@ -44,7 +44,7 @@ export class Vcpus {
     const at = this.#memory.control(slot);
     const word = this.word(slot, vcpu);
     return (
-      this.#words[at + control.pauseCount] === 0 &&
+      this.#memory.code.load((at + control.pauseCount) * 4) === 0 &&
       ((this.#words[at + control.shutdown] as number) & SHUTTING_DOWN) === 0 &&
       this.#words[word + vcpuWord.pauses] === 0 &&
       ((this.#words[word + vcpuWord.flags] as number) & vcpuFlag.up) !== 0
@@ -77,7 +77,7 @@ export class Vcpus {
 
   /** The vCPUs, a bit for each, that are to be entered though they may have no upcall. */
   attention(slot: number): number {
-    return this.#words[this.#memory.control(slot) + control.attention] as number;
+    return this.#memory.code.load((this.#memory.control(slot) + control.attention) * 4);
   }
 
   /** Takes a vCPU's bit of {@link attention}; whether it was set. */
