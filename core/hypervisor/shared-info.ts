@@ -57,6 +57,11 @@ export class SharedInfo {
     return page + vcpu * INFO_WORDS;
   }
 
+  /** The vCPU whose `struct vcpu_info` begins at word `info` of the page that begins at word `page`. */
+  vcpuOf(page: number, info: number): number {
+    return (info - page) / INFO_WORDS;
+  }
+
   isAbi32(slot: number): boolean {
     return ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.abi32) !== 0;
   }
