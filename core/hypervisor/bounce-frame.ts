@@ -12,6 +12,19 @@ export const tbf = {
   clearsDf: 32,
 } as const;
 
+/** A frame that lies on a guest's stack, and whose handler is entered. */
+export interface BuiltFrame {
+  /** What was bounced: a vector, or one of exceptions.ts `bounceFor`. */
+  readonly why: number;
+  /** Where its lowest byte lies: rsp at the handler's entry. */
+  readonly address: bigint;
+  readonly hasErrorCode: boolean;
+  /** Whether ds, es, fs and gs are in it: that of a failsafe callback. */
+  readonly hasSegments: boolean;
+  /** Whether rsp and ss are in it: not where a 32-bit guest's kernel was interrupted. */
+  readonly hasStack: boolean;
+}
+
 /** Xen's own part of a 64-bit guest's address space (xen-x86_64.h `HYPERVISOR_VIRT_START`, `HYPERVISOR_VIRT_END`). */
 const XEN_START = 0xffff_8000_0000_0000n;
 const XEN_END = 0xffff_8800_0000_0000n;
@@ -41,13 +54,22 @@ export class BounceFrames {
     this.#memory = memory;
   }
 
-  /** Undefined, or why the domain crashes: Xen has no double fault for it. */
-  create(running: RunningVcpu): string | undefined {
-    const crash = running.abi32 ? this.#compat(running) : this.#native(running);
-    const { context } = running;
+  /** The frame, or why the domain crashes: Xen has no double fault for it. */
+  create(running: RunningVcpu): BuiltFrame | string {
+    const { abi32, context } = running;
+    const flags = context.number(field.bounceFlags);
+    const hasStack = !abi32 || (context.number(field.cs) & 2) !== 0;
+    const crash = abi32 ? this.#compat(running) : this.#native(running);
     context.set(field.bounceEip, 0n);
     context.setNumber(field.bounceFlags, 0);
-    return crash;
+    if (crash !== undefined) return crash;
+    return {
+      why: context.number(field.bounceFor),
+      address: context.get(field.rsp),
+      hasErrorCode: (flags & tbf.errorCode) !== 0,
+      hasSegments: (flags & tbf.failsafe) !== 0,
+      hasStack,
+    };
   }
 
   /**

@@ -5,6 +5,7 @@ import type { Doorbell } from './doorbell.js';
 import type { MachineMemory } from './memory.js';
 import type { NmiReasons } from './nmi-reasons.js';
 import { field, flat, type RunningVcpu, type VcpuContext, type VcpuContexts } from './vcpu-context.js';
+import type { Vcpus } from './vcpus.js';
 import { type TrapInfo, trapDpl, trapMasks, type VirtualIdts } from './virtual-idt.js';
 
 /** The exceptions of x86 that have names here. */
@@ -54,6 +55,7 @@ export class Exceptions {
   readonly #memory: MachineMemory;
   readonly #contexts: VcpuContexts;
   readonly #idts: VirtualIdts;
+  readonly #vcpus: Vcpus;
   readonly #doorbell: Doorbell;
   readonly #reasons: NmiReasons;
 
@@ -61,6 +63,7 @@ export class Exceptions {
     memory: MachineMemory,
     contexts: VcpuContexts,
     idts: VirtualIdts,
+    vcpus: Vcpus,
     doorbell: Doorbell,
     reasons: NmiReasons,
   ) {
@@ -68,6 +71,7 @@ export class Exceptions {
     this.#memory = memory;
     this.#contexts = contexts;
     this.#idts = idts;
+    this.#vcpus = vcpus;
     this.#doorbell = doorbell;
     this.#reasons = reasons;
   }
@@ -204,17 +208,28 @@ export class Exceptions {
   /** A vCPU without a context has no handlers either. */
   #async(slot: number, vcpu: number, at: typeof field.nmiPending | typeof field.mcePending): number {
     const context = this.#contexts.find(slot, vcpu);
-    if (context === undefined) return this.#contexts.has(slot, vcpu) ? 0 : -errno.ENOENT;
-    if (context.isRaised(at)) return 0;
-    context.raise(at);
-    this.#doorbell.kickAnyway(slot);
+    if (context === undefined) return this.#vcpus.has(slot, vcpu) ? 0 : -errno.ENOENT;
+    if (!context.isRaised(at)) {
+      context.raise(at);
+      this.#attend(slot, vcpu);
+    }
     return 0;
   }
 
   #trap(caller: Domid, vcpu: number, take: (running: RunningVcpu) => number): number {
     const running = this.#contexts.use(caller, vcpu);
     if (typeof running === 'number') return running;
-    return running.context.number(field.bounceFlags) === 0 ? take(running) : -errno.EBUSY;
+    if (running.context.number(field.crashed) !== 0) return -errno.ESRCH;
+    if (running.context.number(field.bounceFlags) !== 0) return -errno.EBUSY;
+    const result = take(running);
+    if (result === 0) this.#attend(running.slot, vcpu);
+    return result;
+  }
+
+  /** Sees that a vCPU is entered. */
+  #attend(slot: number, vcpu: number): void {
+    this.#vcpus.attend(slot, vcpu);
+    this.#doorbell.kick(slot);
   }
 
   /** Without an error code none is pushed: so for a software interrupt, also by the vector of an exception that has one. */

@@ -1,10 +1,11 @@
 import { errno } from '../abi/errno.js';
 import type { Domid } from '../abi/units.js';
-import { type BounceFrames, isNullSelector, tbf } from './bounce-frame.js';
+import { type BounceFrames, type BuiltFrame, isNullSelector, tbf } from './bounce-frame.js';
 import { bounceFor, type Exceptions, vector } from './exceptions.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { SharedInfo } from './shared-info.js';
 import { eflags, field, flat, type RunningVcpu, type VcpuContexts } from './vcpu-context.js';
+import type { Vcpus } from './vcpus.js';
 import { isCanonical, trapMasks, type VirtualIdts } from './virtual-idt.js';
 
 /** Xen has crashed a domain for what a vCPU of its did (`domain_crash`); the domain alone. It runs no more. */
@@ -36,9 +37,11 @@ export class ReturnToGuest {
   readonly #exceptions: Exceptions;
   readonly #sharedInfo: SharedInfo;
   readonly #idts: VirtualIdts;
+  readonly #vcpus: Vcpus;
 
   constructor(
     contexts: VcpuContexts,
+    vcpus: Vcpus,
     memory: GuestMemory,
     idts: VirtualIdts,
     frames: BounceFrames,
@@ -48,6 +51,7 @@ export class ReturnToGuest {
     this.#contexts = contexts;
     this.#memory = memory;
     this.#idts = idts;
+    this.#vcpus = vcpus;
     this.#frames = frames;
     this.#exceptions = exceptions;
     this.#sharedInfo = sharedInfo;
@@ -56,18 +60,32 @@ export class ReturnToGuest {
   /**
    * Builds the frames of whatever is to be delivered to a vCPU: a recorded exception, then a machine check, then an NMI, then the
    * event upcall if a callback is registered for it; after each the tests begin anew, so that the frame built last runs first. In the
-   * end the registers say where the guest goes on: `test_all_events`, `restore_all_guest`. How many frames were built; a crash ends
-   * the domain.
+   * end the registers say where the guest goes on: `test_all_events`, `restore_all_guest`. The frames in the order in which they were
+   * built; a crash ends the domain.
    */
-  returnToGuest(caller: Domid, vcpu: number): number | DomainCrash {
+  returnToGuest(caller: Domid, vcpu: number): readonly BuiltFrame[] | DomainCrash {
     const running = this.#contexts.running(caller, vcpu);
-    if (running === undefined || running.context.number(field.crashed) !== 0) return 0;
-    for (let frames = 0; ; frames++) {
-      if (!this.#next(running)) return frames;
+    if (running === undefined || running.context.number(field.crashed) !== 0) return NONE;
+    let frames = NONE;
+    while (this.#next(running)) {
       const why = running.context.number(field.bounceFor);
-      const crash = this.#frames.create(running);
-      if (crash !== undefined) return this.#crash(running, `${crash}, for ${whyText(why)}`);
+      const frame = this.#frames.create(running);
+      if (typeof frame === 'string') return this.#crash(running, `${frame}, for ${whyText(why)}`);
+      frames = [...frames, frame];
     }
+    return frames;
+  }
+
+  /** Crashes the domain for what a vCPU of its did (`domain_crash`): it is paused for good. */
+  crash(caller: Domid, vcpu: number, why: string): DomainCrash {
+    const running = this.#contexts.running(caller, vcpu);
+    return running === undefined ? new DomainCrash(caller, vcpu, why) : this.#crash(running, why);
+  }
+
+  /** Whether events reach a vCPU by a callback that it has registered. */
+  hasEventCallback(caller: Domid, vcpu: number): boolean {
+    const running = this.#contexts.running(caller, vcpu);
+    return running !== undefined && hasEventCallback(running);
   }
 
   /**
@@ -86,29 +104,14 @@ export class ReturnToGuest {
     return 0;
   }
 
-  /** Why a vCPU is to be entered though it has no upcall: an exception waits, or an asynchronous one that is not masked. */
-  hasWork(caller: Domid, vcpu: number): boolean {
-    const context = this.#contexts.running(caller, vcpu)?.context;
-    if (context === undefined || context.number(field.crashed) !== 0) return false;
-    const mask = context.number(field.asyncMask);
-    return (
-      (context.number(field.bounceFlags) & tbf.exception) !== 0 ||
-      (context.isRaised(field.mcePending) && (mask & asyncTrap.mce) === 0) ||
-      (context.isRaised(field.nmiPending) && (mask & asyncTrap.nmi) === 0)
-    );
-  }
-
   /** Records the next bounce; false when there is none, and the registers are the guest's. */
   #next(running: RunningVcpu): boolean {
     const { context } = running;
     if ((context.number(field.bounceFlags) & tbf.exception) !== 0) return true;
     if (this.#async(running, asyncTrap.mce, field.mcePending, field.mceOldMask, vector.machineCheck)) return true;
     if (this.#async(running, asyncTrap.nmi, field.nmiPending, field.nmiOldMask, vector.nmi)) return true;
-    const { abi32, info } = running;
-    const eip = context.get(field.eventEip);
-    const cs = context.number(field.eventCs);
-    if ((abi32 ? !isNullSelector(cs) : eip !== 0n) && this.#sharedInfo.hasUpcall(info)) {
-      this.#record(running, bounceFor.event, eip, cs, tbf.interrupt);
+    if (hasEventCallback(running) && this.#sharedInfo.hasUpcall(running.info)) {
+      this.#record(running, bounceFor.event, context.get(field.eventEip), context.number(field.eventCs), tbf.interrupt);
       return true;
     }
     return !this.#restore(running);
@@ -270,11 +273,19 @@ export class ReturnToGuest {
     context.setNumber(field.bounceFor, why);
   }
 
-  #crash({ domid, vcpu, context }: RunningVcpu, why: string): DomainCrash {
-    context.setNumber(field.crashed, 1);
+  #crash({ domid, slot, vcpu, context }: RunningVcpu, why: string): DomainCrash {
+    if (context.number(field.crashed) === 0) {
+      context.setNumber(field.crashed, 1);
+      this.#vcpus.pauseAll(slot);
+    }
     return new DomainCrash(domid, vcpu, why);
   }
 }
+
+const NONE: readonly BuiltFrame[] = [];
+
+const hasEventCallback = ({ abi32, context }: RunningVcpu): boolean =>
+  abi32 ? !isNullSelector(context.number(field.eventCs)) : context.get(field.eventEip) !== 0n;
 
 type IretContext = [bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint, bigint];
 

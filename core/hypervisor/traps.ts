@@ -15,7 +15,7 @@
  */
 import { errno } from '../abi/errno.js';
 import type { Domid } from '../abi/units.js';
-import { BounceFrames } from './bounce-frame.js';
+import { BounceFrames, type BuiltFrame } from './bounce-frame.js';
 import { CallbackOps } from './callbacks.js';
 import type { Doorbell } from './doorbell.js';
 import { Exceptions } from './exceptions.js';
@@ -67,10 +67,11 @@ export class Traps {
     this.#idts = new VirtualIdts(this.guestMemory);
     const reasons = new NmiReasons(memory, sharedInfo);
     this.callbacks = new CallbackOps(this.#contexts, this.guestMemory, this.#idts, reasons);
-    this.exceptions = new Exceptions(memory, this.#contexts, this.#idts, doorbell, reasons);
+    this.exceptions = new Exceptions(memory, this.#contexts, this.#idts, vcpus, doorbell, reasons);
     const bounces = new BounceFrames(memory.words, this.guestMemory);
     this.#return = new ReturnToGuest(
       this.#contexts,
+      vcpus,
       this.guestMemory,
       this.#idts,
       bounces,
@@ -124,13 +125,18 @@ export class Traps {
   }
 
   /** {@link ReturnToGuest.returnToGuest} */
-  returnToGuest(caller: Domid, vcpu: number): number | DomainCrash {
+  returnToGuest(caller: Domid, vcpu: number): readonly BuiltFrame[] | DomainCrash {
     return this.#return.returnToGuest(caller, vcpu);
   }
 
-  /** {@link ReturnToGuest.hasWork} */
-  hasWork(caller: Domid, vcpu: number): boolean {
-    return this.#return.hasWork(caller, vcpu);
+  /** {@link ReturnToGuest.crash} */
+  crash(caller: Domid, vcpu: number, why: string): DomainCrash {
+    return this.#return.crash(caller, vcpu, why);
+  }
+
+  /** {@link ReturnToGuest.hasEventCallback} */
+  hasEventCallback(caller: Domid, vcpu: number): boolean {
+    return this.#return.hasEventCallback(caller, vcpu);
   }
 
   /** A vCPU's registers, for its guest's code to use as its own. -ESRCH, -ENOENT, -ENOMEM as {@link setTrapTable}. */

@@ -169,11 +169,6 @@ export class VcpuContexts {
     this.#quads = new BigUint64Array(memory.memory.buffer);
   }
 
-  /** Whether a slot's domain has a vCPU of that number. */
-  has(slot: number, vcpu: number): boolean {
-    return this.#vcpus.has(slot, vcpu);
-  }
-
   /** The context of a vCPU, if it has one. */
   find(slot: number, vcpu: number): VcpuContext | undefined {
     if (!this.#vcpus.has(slot, vcpu)) return undefined;
