@@ -175,7 +175,14 @@ export class Hypervisor {
       this.pages,
       this.virqs,
     );
-    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
+    this.eventDump = new EventDump({
+      memory: machine,
+      domains: this.domains,
+      ports,
+      sharedInfo,
+      pollers,
+      pirqs: pirqTable,
+    });
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,
