@@ -24,7 +24,7 @@ export const header = {
   lock: 32,
   /** The owner's domid + 1 of each of the 24 virtual interrupts; 0 where it is the hardware domain's. */
   virqOwners: 64,
-  /** Two words for each host interrupt. */
+  /** A word for each of the host's 256 interrupts. */
   irqs: 128,
 } as const;
 
