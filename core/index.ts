@@ -92,6 +92,15 @@ export { EventChannel, EventChannels } from './domain/event-channels.js';
 export { type CopySegment, GrantTable, type Page, type SharedPage } from './domain/grant-table.js';
 export { Log, type LogEntry, type LogLevel } from './domain/log.js';
 export { CommandLine, Program, Reporter } from './domain/program.js';
+export {
+  type CallbackType,
+  type Fault,
+  type Registers,
+  type TrapEntry,
+  type TrapFrame,
+  type TrapHandler,
+  Traps,
+} from './domain/traps.js';
 export { type Access, type Permission, type StoreOperations, XenStore } from './domain/xenstore.js';
 export { asError, Disconnected, errorText, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';

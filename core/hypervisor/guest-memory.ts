@@ -31,4 +31,12 @@ export class GuestMemory {
     }
     return first;
   }
+
+  /** Writes values side by side, of 64 bits each, or of their lower 32; at a place that {@link at} has found. */
+  write(at: number, values: readonly bigint[], bits: 64 | 32): void {
+    values.forEach((value, i) => {
+      if (bits === 64) this.view.setBigUint64(at + i * 8, value, true);
+      else this.view.setUint32(at + i * 4, Number(BigInt.asUintN(32, value)), true);
+    });
+  }
 }

@@ -4,8 +4,9 @@
  * Our guests have no instruction set: their code is functions of the language that this is written in. Where Xen's interface has the
  * address of code – trap_info.address, a callback's address, rip – a guest gives an opaque handle: a number of its own choice, of 64
  * bits, 32 for a 32-bit guest, under which it has registered a function. Xen never looks behind it; it keeps to the rules that the
- * processor has for addresses: 0 is none, and a 64-bit one must be canonical, or is refused with EINVAL. That rip names a handle says
- * that its function is called next. Any other value of rip is a place in whatever was interrupted, whose code alone knows what it means.
+ * processor has for addresses: 0 is none, and a 64-bit one must be canonical, or is refused with EINVAL. When Xen
+ * enters a handler, rip is its handle, and the function is called next. Any other value of rip is a place in the code that was
+ * interrupted, which alone knows what it means: it goes on there when an iret has restored it.
  *
  * The address of memory – a stack, an array of trap_info – is a byte of one of the guest's own pages: page frame number × 4096 + offset.
  * There lies no other memory, so whatever points elsewhere is a page fault. Stack frames are written into these pages, byte for

@@ -10,6 +10,7 @@ import {
   Offer,
   type Plain,
   Reporter,
+  Traps,
   XenStore,
 } from '../../core/index.js';
 
@@ -21,19 +22,22 @@ export interface DomainBindings {
   readonly store: XenStore;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
+  /** Called when the domain's code first asks for its virtual exceptions, if it does. */
+  readonly traps: () => Traps;
 }
 
 /** Binds the tokens of core/domain in a domain of our Xen. What it was made with is its own: whoever hands it over has copied it. */
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, log, report }: DomainBindings,
+  { clock, channels, grants, store, log, report, traps }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(XenStore).toConstantValue(store);
+  container.bind(Traps).toDynamicValue(traps).inSingletonScope();
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });
   container.bind(CommandLine).toConstantValue({ value: cmdline });

@@ -4,8 +4,11 @@ import { runstate } from '../../core/hypervisor/runstate.js';
 import type { HypervisorEventChannels } from './event-channels.js';
 import { OwnDomain } from './own-domain.js';
 
-/** Something that is done on the way to a guest's vCPU, before its event upcall. It must not throw. */
-export type OnEntry = (vcpu: number) => void;
+/**
+ * Something that is done on the way to a guest's vCPU, before its event upcall. It may deliver events, at most `limit`, and returns how
+ * many. It must not throw.
+ */
+export type OnEntry = (vcpu: number, limit: number | undefined) => number;
 
 /**
  * What the return to guest is for the vCPUs of one domain. Platforms enter a vCPU by it, and by nothing else, when the doorbell says
@@ -17,6 +20,8 @@ export class GuestEntry {
   readonly #channels: HypervisorEventChannels;
   readonly #onEntry: OnEntry[] = [];
   #current = 0;
+  /** Whether a vCPU has registered an event callback: then events come to it by a step of the entry, and else as they are. */
+  hasEventCallback: (vcpu: number) => boolean = () => false;
 
   /** @throws RangeError when there is no such domain */
   constructor(hypervisor: Hypervisor, domid: Domid, channels: HypervisorEventChannels) {
@@ -69,9 +74,12 @@ export class GuestEntry {
     hypervisor.runstates.change(this.#slot, vcpu, runstate.running, now);
     hypervisor.timePages.refresh(this.#slot, vcpu, now);
     hypervisor.vcpus.takeAttention(this.#slot, vcpu);
-    for (let i = 0; i < this.#onEntry.length; i++) (this.#onEntry[i] as OnEntry)(vcpu);
+    let delivered = 0;
+    for (let i = 0; i < this.#onEntry.length; i++) delivered += (this.#onEntry[i] as OnEntry)(vcpu, limit);
     // A step may have masked upcalls, or ended the domain.
-    return hypervisor.doorbell.hasUpcallOn(domid, vcpu) ? this.#channels.enter(limit, vcpu) : 0;
+    if (!hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return delivered;
+    if (this.#onEntry.length > 0 && this.hasEventCallback(vcpu)) return delivered;
+    return delivered + this.#channels.enter(limit, vcpu);
   }
 
   /** No vCPU has anything more to do. */

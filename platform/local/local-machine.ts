@@ -10,6 +10,7 @@ import {
   type LogEntry,
   type Plain,
   type Shutdown,
+  type Traps,
   XenError,
 } from '../../core/index.js';
 import type { DomainLedger } from '../../core/toolstack/index.js';
@@ -24,6 +25,7 @@ import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
 import { LocalClock } from './local-clock.js';
 import type { LocalDomain } from './local-domain.js';
 import { Scheduler, TaskQueue } from './scheduler.js';
@@ -72,7 +74,7 @@ export class LocalMachine extends HypervisorMachine {
     this.#outbox = this.#queue('machine');
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
     this.dom0 = new Domain(DOM0, 'dom0');
-    const { channels, grants, queue } = this.#place(this.dom0);
+    const { channels, grants, queue, traps } = this.#place(this.dom0);
     this.#server = new XenStoreServer({
       grants,
       channels,
@@ -92,6 +94,7 @@ export class LocalMachine extends HypervisorMachine {
         store: new DirectXenStore(this.#server),
         log: (entry) => this.#write(this.dom0, entry),
         report: (value) => this.#report(DOM0, value),
+        traps,
       },
     );
     this.privilege({
@@ -161,7 +164,7 @@ export class LocalMachine extends HypervisorMachine {
     this.#nextDomid++;
     const domain = new Domain(domid, config.name, abi);
     const place = this.#place(domain);
-    const { channels, grants } = place;
+    const { channels, grants, traps } = place;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
       // What crosses to another domain is a copy, as it is where domains are threads.
@@ -173,6 +176,7 @@ export class LocalMachine extends HypervisorMachine {
         store: new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)),
         log: (entry) => this.#write(domain, entry),
         report: (value) => this.#report(domid, value),
+        traps,
       });
       this.#domains.set(domid, { domain, config, ...place, store, introduced: false, shutdown: undefined });
     } catch (error) {
@@ -199,7 +203,7 @@ export class LocalMachine extends HypervisorMachine {
 
   #stopped(domid: Domid, error: Error | undefined): void {
     const entry = this.#domains.get(domid);
-    if (entry === undefined) return;
+    if (entry === undefined || entry.shutdown !== undefined) return;
     const { domain, config } = entry;
     const shutdown = shutdownOf({ domid, name: domain.name, module: config.module }, error);
     entry.shutdown = shutdown;
@@ -230,7 +234,7 @@ export class LocalMachine extends HypervisorMachine {
   }
 
   /** What each domain has on this machine, dom0 too. */
-  #place(domain: Domain): Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'runnable'> {
+  #place(domain: Domain): Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'runnable'> & { traps: () => Traps } {
     const { domid, name } = domain;
     const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(name, error));
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
@@ -248,7 +252,16 @@ export class LocalMachine extends HypervisorMachine {
     };
     doorbell.rest(domid, parkedState);
     this.#scheduler.add(runnable);
-    return { channels, grants, queue: this.#queue(name), runnable };
+    const traps = (): Traps =>
+      new HypervisorTraps({
+        hypervisor: this.hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => this.#fault(name, error),
+        onCrash: (crash) => (domain === this.dom0 ? this.#fault(name, crash) : this.#stopped(domid, crash)),
+      });
+    return { channels, grants, queue: this.#queue(name), runnable, traps };
   }
 
   #displace({ queue, runnable }: Pick<LocalDomain, 'queue' | 'runnable'>): void {

@@ -25,6 +25,7 @@ import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
 import { DomainLoop } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
@@ -43,6 +44,7 @@ interface Resident {
   readonly domain: Domain;
   readonly channels: HypervisorEventChannels;
   readonly grants: HypervisorGrantTable;
+  readonly entry: GuestEntry;
 }
 
 /** Everything of a domain that the machine keeps, dom0 aside. */
@@ -95,7 +97,7 @@ export class ThreadsMachine extends HypervisorMachine {
     const life = new ThreadLife(this.hypervisor.memory);
     this.#loop = new DomainLoop(this.hypervisor.doorbell);
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
-    const { domain, channels, grants } = this.#house(DOM0, 'dom0');
+    const { domain, channels, grants, entry } = this.#house(DOM0, 'dom0');
     this.dom0 = domain;
     this.#server = new XenStoreServer({
       grants,
@@ -106,7 +108,7 @@ export class ThreadsMachine extends HypervisorMachine {
       onFault: (domid, fault) =>
         this.#write(DOM0, 'dom0', { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
-    this.#bind({ domain, channels, grants }, { name: 'dom0' }, new DirectXenStore(this.#server));
+    this.#bind({ domain, channels, grants, entry }, { name: 'dom0' }, new DirectXenStore(this.#server));
     this.privilege({
       create: (config) => this.#create(config),
       unpause: (domid) => this.#unpause(domid),
@@ -370,10 +372,10 @@ export class ThreadsMachine extends HypervisorMachine {
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
     const entry = new GuestEntry(this.hypervisor, domid, channels);
     this.#loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
-    return { domain, channels, grants };
+    return { domain, channels, grants, entry };
   }
 
-  #bind({ domain, channels, grants }: Resident, config: DomainConfig, store: XenStore): void {
+  #bind({ domain, channels, grants, entry }: Resident, config: DomainConfig, store: XenStore): void {
     const { domid, name } = domain;
     const { cmdline, offer } = config;
     bindDomain(domain, structuredClone({ cmdline, ...(offer === undefined ? {} : { offer }) }), {
@@ -386,6 +388,15 @@ export class ThreadsMachine extends HypervisorMachine {
         const copy: Plain = structuredClone(value);
         this.#post(() => this.reported(domid, copy));
       },
+      traps: () =>
+        new HypervisorTraps({
+          hypervisor: this.hypervisor,
+          domid,
+          channels,
+          entry,
+          onError: (error) => this.#fault(domid, name, error),
+          onCrash: (crash) => (domid === DOM0 ? this.#fault(domid, name, crash) : this.#stopped(domid, crash)),
+        }),
     });
   }
 

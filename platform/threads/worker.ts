@@ -9,6 +9,7 @@ import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { startDomain } from '../hypervisor/start-domain.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
 import { activeRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
@@ -58,6 +59,7 @@ const channels = new HypervisorEventChannels(
   (error) => log(faultEntry(given.name, error)),
   loop.linger,
 );
+const entry = new GuestEntry(hypervisor, domid, channels);
 const grants = new HypervisorGrantTable(hypervisor, domid);
 bindDomain(
   domain,
@@ -69,9 +71,17 @@ bindDomain(
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),
+    traps: () =>
+      new HypervisorTraps({
+        hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => log(faultEntry(given.name, error)),
+        onCrash: (crash) => tell({ type: 'stopped', error: plainError(crash) }),
+      }),
   },
 );
-const entry = new GuestEntry(hypervisor, domid, channels);
 loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
 
 const go = async (): Promise<void> => {
