@@ -83,7 +83,10 @@ export const slotPage = {
   sharedInfo32: 4 * PAGE_WORDS,
 } as const;
 
-/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+/**
+ * A slot's life. One that is `building` while nobody holds the lock was left by a caller who died; one that is `dying` too, unless
+ * its destroyer only lets others in between two parts of its end.
+ */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */
