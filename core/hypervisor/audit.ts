@@ -1,6 +1,7 @@
 import type { Domid } from '../abi/units.js';
 import type { Domains } from './domains.js';
 import type { Doorbell } from './doorbell.js';
+import type { EventChannelOps } from './event-channels.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
@@ -8,9 +9,9 @@ import { control, life, PAGE_WORDS, slotPage } from './layout.js';
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
-import { interdomainPort, type Ports, peerPortOf, peerSlotOf, portState, stateOf } from './ports.js';
-import type { SharedInfo } from './shared-info.js';
+import { interdomainPort, irqOf, type Ports, peerPortOf, peerSlotOf, portState, stateOf, virqPort } from './ports.js';
 import type { Teardown } from './teardown.js';
+import type { VirqPorts } from './virq-ports.js';
 
 /**
  * What follows the death of a domain's thread, at whatever store it died. Of each relation one side is the truth: the port that
@@ -24,8 +25,9 @@ export class Audit {
   readonly #domains: Domains;
   readonly #frames: Frames;
   readonly #ports: Ports;
-  readonly #sharedInfo: SharedInfo;
+  readonly #events: EventChannelOps;
   readonly #doorbell: Doorbell;
+  readonly #virqs: VirqPorts;
   readonly #pins: GrantPins;
   readonly #maptrack: Maptrack;
   readonly #map: GrantMap;
@@ -37,8 +39,9 @@ export class Audit {
     readonly domains: Domains;
     readonly frames: Frames;
     readonly ports: Ports;
-    readonly sharedInfo: SharedInfo;
+    readonly events: EventChannelOps;
     readonly doorbell: Doorbell;
+    readonly virqPorts: VirqPorts;
     readonly pins: GrantPins;
     readonly maptrack: Maptrack;
     readonly map: GrantMap;
@@ -50,8 +53,9 @@ export class Audit {
     this.#domains = parts.domains;
     this.#frames = parts.frames;
     this.#ports = parts.ports;
-    this.#sharedInfo = parts.sharedInfo;
+    this.#events = parts.events;
     this.#doorbell = parts.doorbell;
+    this.#virqs = parts.virqPorts;
     this.#pins = parts.pins;
     this.#maptrack = parts.maptrack;
     this.#map = parts.map;
@@ -89,7 +93,7 @@ export class Audit {
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
     this.#lock.release();
     for (const slot of alive) {
-      this.#sharedInfo.selectAllPending(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot));
+      this.#events.selectAllPending(slot);
       this.#doorbell.kickAnyway(slot);
     }
     return mended;
@@ -103,13 +107,25 @@ export class Audit {
   #mendPorts(mended: string[]): void {
     for (const slot of this.#domains.slots()) {
       this.#words[this.#memory.control(slot) + control.freePortHint] = 0;
+      this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
-        const word = this.#ports.get(slot, port);
-        if (stateOf(word) !== portState.interdomain) continue;
-        if (this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port)) continue;
+        if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);
       }
+    }
+  }
+
+  /** Whether what a port is bound to is bound to the port. */
+  #isWhole(slot: number, port: number): boolean {
+    const word = this.#ports.get(slot, port);
+    switch (stateOf(word)) {
+      case portState.interdomain:
+        return this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port);
+      case portState.virq:
+        return this.#virqs.isBound(slot, irqOf(word), port);
+      default:
+        return true;
     }
   }
 

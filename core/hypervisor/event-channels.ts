@@ -6,6 +6,7 @@ import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import {
   interdomainPort,
+  irqOf,
   type Ports,
   peerPortOf,
   peerSlotOf,
@@ -15,6 +16,8 @@ import {
   unboundPort,
 } from './ports.js';
 import { portsOf2Level, type SharedInfo } from './shared-info.js';
+import type { Vcpus } from './vcpus.js';
+import type { VirqPorts } from './virq-ports.js';
 
 const EVENTS_32 = portsOf2Level(true);
 
@@ -37,15 +40,27 @@ export class EventChannelOps {
   readonly #lock: Lock;
   readonly #ports: Ports;
   readonly #sharedInfo: SharedInfo;
+  readonly #vcpus: Vcpus;
   readonly #doorbell: Doorbell;
+  readonly #virqs: VirqPorts;
 
-  constructor(memory: MachineMemory, lock: Lock, ports: Ports, sharedInfo: SharedInfo, doorbell: Doorbell) {
+  constructor(
+    memory: MachineMemory,
+    lock: Lock,
+    ports: Ports,
+    sharedInfo: SharedInfo,
+    vcpus: Vcpus,
+    doorbell: Doorbell,
+    virqs: VirqPorts,
+  ) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#lock = lock;
     this.#ports = ports;
     this.#sharedInfo = sharedInfo;
+    this.#vcpus = vcpus;
     this.#doorbell = doorbell;
+    this.#virqs = virqs;
   }
 
   /**
@@ -120,9 +135,9 @@ export class EventChannelOps {
       case portState.interdomain:
         return { status: 'interdomain', vcpu, dom: this.#domid(peerSlotOf(word)), port: peerPortOf(word) as Port };
       case portState.pirq:
-        return { status: 'pirq', vcpu, pirq: word >>> 3 };
+        return { status: 'pirq', vcpu, pirq: irqOf(word) };
       case portState.virq:
-        return { status: 'virq', vcpu, virq: word >>> 3 };
+        return { status: 'virq', vcpu, virq: irqOf(word) };
       case portState.ipi:
         return { status: 'ipi', vcpu };
       default:
@@ -178,6 +193,21 @@ export class EventChannelOps {
     if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
   }
 
+  /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */
+  selectAllPending(slot: number): void {
+    const page = this.#sharedInfo.at(slot);
+    const abi32 = this.#sharedInfo.isAbi32(slot);
+    for (let port = 0; port < this.#ports.valid(slot); port += 32) {
+      let bits = this.#sharedInfo.deliverable(page, abi32, port >>> 5);
+      for (; bits !== 0; bits &= bits - 1) {
+        const at = port + 31 - Math.clz32(bits & -bits);
+        const info = this.#notified(slot, page, at);
+        this.#sharedInfo.select(info, abi32, at);
+        this.#sharedInfo.setUpcall(info);
+      }
+    }
+  }
+
   /** Closes a port of a slot; the lock is held. The peer goes first: then a death between leaves only the dead domain's end torn. */
   closeIn(slot: number, port: number): number {
     const word = this.#ports.get(slot, port);
@@ -185,6 +215,8 @@ export class EventChannelOps {
     if (state === portState.free || state === portState.reserved) return -errno.EINVAL;
     if (state === portState.interdomain) {
       this.#ports.set(peerSlotOf(word), peerPortOf(word), unboundPort(this.#domid(slot)));
+    } else if (state === portState.virq) {
+      this.#virqs.release(slot, irqOf(word), port);
     }
     this.#ports.free(slot, port);
     return 0;
@@ -214,8 +246,20 @@ export class EventChannelOps {
   }
 
   #select(slot: number, page: number, abi32: boolean, port: number): void {
-    if (this.#sharedInfo.select(page, abi32, port)) return;
-    if (!this.#sharedInfo.setUpcall(page)) this.#doorbell.kick(slot);
+    const info = this.#notified(slot, page, port);
+    if (this.#sharedInfo.select(info, abi32, port)) return;
+    if (!this.#sharedInfo.setUpcall(info)) this.#doorbell.kick(slot);
+  }
+
+  /**
+   * The vcpu_info of the vCPU that a port notifies. Without the lock, the port may have gone with its domain: then vCPU 0, which
+   * every domain has, gets an event too many.
+   */
+  #notified(slot: number, page: number, port: number): number {
+    const count = this.#vcpus.count(slot);
+    if (count <= 1 || port >= this.#ports.valid(slot)) return page;
+    const vcpu = this.#ports.vcpu(slot, port);
+    return vcpu < count ? this.#sharedInfo.infoIn(page, vcpu) : page;
   }
 
   #domid(slot: number): Domid {

@@ -3,6 +3,7 @@ import { Audit } from './audit.js';
 import { Domains } from './domains.js';
 import { Doorbell, type Ring } from './doorbell.js';
 import { EventChannelOps } from './event-channels.js';
+import { EventDump } from './event-dump.js';
 import { Frames } from './frames.js';
 import { GrantCache } from './grant-cache.js';
 import { GrantCopy } from './grant-copy.js';
@@ -19,9 +20,15 @@ import { Maptrack } from './maptrack.js';
 import { MachineMemory, type MachineSize } from './memory.js';
 import { Pages } from './pages.js';
 import { Ports } from './ports.js';
+import { Runstates } from './runstate.js';
 import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
+import { TimePages } from './time-pages.js';
+import { hostTimeSource, type TimeSource } from './time-source.js';
 import { Upcalls } from './upcalls.js';
+import { Vcpus } from './vcpus.js';
+import { VirqPorts } from './virq-ports.js';
+import { Virqs } from './virqs.js';
 import type { SharedMemory } from './web-assembly.js';
 
 /**
@@ -51,6 +58,8 @@ export class Hypervisor {
   readonly eventChannels: EventChannelOps;
   readonly upcalls: Upcalls;
   readonly doorbell: Doorbell;
+  readonly vcpus: Vcpus;
+  readonly virqs: Virqs;
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
@@ -60,6 +69,10 @@ export class Hypervisor {
   readonly grantDump: GrantDump;
   readonly sharedInfo: SharedInfo;
   readonly frames: Frames;
+  readonly time: TimeSource;
+  readonly timePages: TimePages;
+  readonly runstates: Runstates;
+  readonly eventDump: EventDump;
   readonly #teardown: Teardown;
   readonly #audit: Audit;
   readonly #ledger: LedgerBook;
@@ -69,24 +82,41 @@ export class Hypervisor {
    * @param ring called for a parked domain that has got an event
    * @param onStuck how this thread finds out that it waits for a dead one; where it cannot, its call ends with StuckLock after
    *   3 seconds, and other threads' after 10
+   * @param time where the machine has its time from, the same in all its threads; without it the host's, from now on
    */
-  constructor(memory: SharedMemory | MachineMemory, ring: Ring = () => {}, onStuck?: OnStuck) {
+  constructor(
+    memory: SharedMemory | MachineMemory,
+    ring: Ring = () => {},
+    onStuck?: OnStuck,
+    time: TimeSource = hostTimeSource(),
+  ) {
     const machine = memory instanceof MachineMemory ? memory : new MachineMemory(memory);
     const lock = new Lock(machine, onStuck && { onStuck: this.#recoverIf(onStuck) });
     const frames = new Frames(machine);
     const sharedInfo = new SharedInfo(machine);
     const ports = new Ports(machine, frames, sharedInfo);
     const maptrack = new Maptrack(machine, frames);
-    const doorbell = new Doorbell(machine, sharedInfo, ring);
+    const vcpus = new Vcpus(machine);
+    const virqPorts = new VirqPorts(machine, vcpus);
+    const doorbell = new Doorbell(machine, sharedInfo, vcpus, ring);
     this.memory = machine;
     this.frames = frames;
     this.sharedInfo = sharedInfo;
+    this.vcpus = vcpus;
     this.doorbell = doorbell;
-    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, doorbell);
-    this.upcalls = new Upcalls(machine, sharedInfo);
+    this.time = time;
+    this.timePages = new TimePages(machine, sharedInfo, vcpus, frames, time);
+    this.runstates = new Runstates(machine, vcpus, sharedInfo, frames, time);
+    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
-    this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
+    this.domains = new Domains(machine, lock, frames, ports, this.grantEntries, (slot) => {
+      vcpus.init(slot);
+      this.runstates.init(slot);
+      this.timePages.init(slot);
+    });
+    this.virqs = new Virqs(machine, lock, ports, vcpus, virqPorts, this.domains, this.eventChannels);
     this.pages = new Pages(machine, lock, this.domains, frames);
     this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
     this.grantCopy = new GrantCopy(machine, lock, frames, pins);
@@ -109,7 +139,9 @@ export class Hypervisor {
       this.grantMap,
       maptrack,
       this.pages,
+      this.virqs,
     );
+    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,
@@ -117,8 +149,9 @@ export class Hypervisor {
       domains: this.domains,
       frames,
       ports,
-      sharedInfo,
+      events: this.eventChannels,
       doorbell,
+      virqPorts,
       pins,
       maptrack,
       map: this.grantMap,
@@ -127,8 +160,8 @@ export class Hypervisor {
   }
 
   /** Makes an empty machine. */
-  static create(size: MachineSize = {}, ring?: Ring, onStuck?: OnStuck): Hypervisor {
-    return new Hypervisor(MachineMemory.create(size), ring, onStuck);
+  static create(size: MachineSize = {}, ring?: Ring, onStuck?: OnStuck, time?: TimeSource): Hypervisor {
+    return new Hypervisor(MachineMemory.create(size), ring, onStuck, time);
   }
 
   /** {@link Teardown.destroy} */

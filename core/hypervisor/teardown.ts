@@ -10,6 +10,7 @@ import type { Maptrack } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
 import type { Pages } from './pages.js';
 import type { Ports } from './ports.js';
+import type { Virqs } from './virqs.js';
 
 /** How far a domain's end has come: the step, and where in it. */
 interface Progress {
@@ -32,6 +33,7 @@ export class Teardown {
   readonly #map: GrantMap;
   readonly #maptrack: Maptrack;
   readonly #pages: Pages;
+  readonly #virqs: Virqs;
 
   constructor(
     memory: MachineMemory,
@@ -43,6 +45,7 @@ export class Teardown {
     map: GrantMap,
     maptrack: Maptrack,
     pages: Pages,
+    virqs: Virqs,
   ) {
     this.#memory = memory;
     this.#words = memory.words;
@@ -54,6 +57,7 @@ export class Teardown {
     this.#map = map;
     this.#maptrack = maptrack;
     this.#pages = pages;
+    this.#virqs = virqs;
   }
 
   /**
@@ -106,6 +110,7 @@ export class Teardown {
         return this.#proceed(progress, CHUNK.ports, this.#ports.valid(slot));
       }
       case 1:
+        this.#virqs.disown(this.#domains.domid(slot));
         this.#entries.voidSome(slot, from, from + CHUNK.grants, threadRuns);
         return this.#proceed(progress, CHUNK.grants, this.#entries.count(slot));
       case 2:

@@ -1,7 +1,8 @@
 import type { Domid, Port } from '../abi/units.js';
-import { control } from './layout.js';
+import { vcpuWord } from './layout.js';
 import type { MachineMemory } from './memory.js';
 import { portsOf2Level, type SharedInfo } from './shared-info.js';
+import type { Vcpus } from './vcpus.js';
 
 /** Handles one event in its domain. It must not throw. It may close, mask and bind any port, its own included. */
 export type Deliver = (port: Port) => void;
@@ -16,30 +17,33 @@ export class Upcalls {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
   readonly #sharedInfo: SharedInfo;
+  readonly #vcpus: Vcpus;
 
-  constructor(memory: MachineMemory, sharedInfo: SharedInfo) {
+  constructor(memory: MachineMemory, sharedInfo: SharedInfo, vcpus: Vcpus) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#sharedInfo = sharedInfo;
+    this.#vcpus = vcpus;
   }
 
   /**
-   * Delivers the domain's pending, unmasked events, at most `limit` of them; what is left stays pending, with the upcall. An
-   * event raised by a handler waits for the next upcall. Returns how many were delivered.
+   * Delivers the pending, unmasked events that notify a vCPU of the domain, at most `limit` of them; what is left stays pending, with
+   * the upcall. An event raised by a handler waits for the next upcall. Returns how many were delivered.
    */
-  scan(domid: Domid, deliver: Deliver, limit: number = Number.POSITIVE_INFINITY): number {
+  scan(domid: Domid, deliver: Deliver, limit: number = Number.POSITIVE_INFINITY, vcpu = 0): number {
     const slot = this.#memory.callerOf(domid);
     if (slot < 0) return 0;
     const info = this.#sharedInfo;
     const page = info.at(slot);
     const abi32 = info.isAbi32(slot);
     const shift = abi32 ? 5 : 6;
-    const next = this.#memory.control(slot) + control.scanNext;
+    const at = info.infoOf(slot, vcpu);
+    const next = this.#vcpus.word(slot, vcpu) + vcpuWord.scanNext;
 
     // The upcall goes first, then the selector, then the bits: in any other order an event that comes between is lost.
-    info.clearUpcall(page);
-    let low = info.takeSelector(page, abi32, 0);
-    let high = abi32 ? 0 : info.takeSelector(page, abi32, 1);
+    info.clearUpcall(at);
+    let low = info.takeSelector(at, abi32, 0);
+    let high = abi32 ? 0 : info.takeSelector(at, abi32, 1);
     const last = portsOf2Level(abi32) - 1;
     let from = this.#words[next] as number;
     let delivered = 0;
@@ -57,9 +61,9 @@ export class Upcalls {
       from = end & last;
     }
     if (low !== 0 || high !== 0) {
-      if (low !== 0) info.reselect(page, abi32, 0, low);
-      if (high !== 0) info.reselect(page, abi32, 1, high);
-      info.setUpcall(page);
+      if (low !== 0) info.reselect(at, abi32, 0, low);
+      if (high !== 0) info.reselect(at, abi32, 1, high);
+      info.setUpcall(at);
     }
     return delivered;
   }

@@ -49,12 +49,12 @@ export class HypervisorEventChannels extends EventChannels {
   }
 
   /**
-   * Enters the domain: delivers its pending events, at most `limit` of them, each to its channel's subscribers; what is left
+   * Enters a vCPU of the domain, the first without `vcpu`: delivers its pending events, at most `limit` of them, each to its channel's subscribers; what is left
    * stays pending, with the upcall. Returns how many were delivered.
    */
-  enter(limit?: number): number {
+  enter(limit?: number, vcpu?: number): number {
     const { hypervisor, domid, isGone } = this.#own;
-    return isGone ? 0 : hypervisor.upcalls.scan(domid, this.#deliver, limit);
+    return isGone ? 0 : hypervisor.upcalls.scan(domid, this.#deliver, limit, vcpu);
   }
 
   /** Channels that have not been disposed. */
