@@ -89,7 +89,14 @@ export {
   type ShutdownReason,
 } from './domain/domctl.js';
 export { EventChannel, EventChannels } from './domain/event-channels.js';
-export { type CopySegment, GrantTable, type Page, type SharedPage } from './domain/grant-table.js';
+export {
+  type CopySegment,
+  GrantTable,
+  type GrantTableSize,
+  type Page,
+  type PeerCopySegment,
+  type SharedPage,
+} from './domain/grant-table.js';
 export { Log, type LogEntry, type LogLevel } from './domain/log.js';
 export { CommandLine, Program, Reporter } from './domain/program.js';
 export {

@@ -147,7 +147,10 @@ export const TIMER_WORDS = 8;
 /** Words of a vCPU's timers, two each: 0 where a timer is stopped. */
 export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } as const;
 
-/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+/**
+ * A slot's life. One that is `building` while nobody holds the lock was left by a caller who died; one that is `dying` too, unless
+ * its destroyer only lets others in between two parts of its end.
+ */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */

@@ -369,7 +369,8 @@ static void constants(void)
     CONSTANT(GNTST_bad_domain) CONSTANT(GNTST_bad_gntref) CONSTANT(GNTST_bad_handle) CONSTANT(GNTST_bad_virt_addr)
     CONSTANT(GNTST_bad_dev_addr) CONSTANT(GNTST_no_device_space) CONSTANT(GNTST_permission_denied)
     CONSTANT(GNTST_bad_page) CONSTANT(GNTST_bad_copy_arg) CONSTANT(GNTST_address_too_big) CONSTANT(GNTST_eagain)
-    CONSTANT(GNTST_no_space)
+    CONSTANT(GNTST_no_space) CONSTANT(GNTTAB_CACHE_CLEAN) CONSTANT(GNTTAB_CACHE_INVAL)
+    CONSTANT(GNTTAB_CACHE_SOURCE_GREF)
 }
 
 int main(void)

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { gntst } from '../../../core/abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../../core/abi/units.js';
+import { parked } from '../../../core/hypervisor/doorbell.js';
 import { type GnttabCopy, gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gtf, RESERVED_REFS } from '../../../core/hypervisor/grant-entries.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
@@ -81,6 +82,7 @@ describe('the granting protocol (grant_table.h)', () => {
     });
 
     it('is told by nobody that an entry is free again', () => {
+      hypervisor.doorbell.rest(dom1, parked);
       const handle = ok(map());
       ok(unmap(handle));
       expect(rung).to.deep.equal([]);
