@@ -8,6 +8,7 @@ import {
   Log,
   type LogEntry,
   Offer,
+  Physdev,
   type Plain,
   Reporter,
   XenStore,
@@ -18,6 +19,7 @@ export interface DomainBindings {
   readonly clock: Clock;
   readonly channels: EventChannels;
   readonly grants: GrantTable;
+  readonly physdev: Physdev;
   readonly store: XenStore;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
@@ -27,12 +29,13 @@ export interface DomainBindings {
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, log, report }: DomainBindings,
+  { clock, channels, grants, physdev, store, log, report }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
+  container.bind(Physdev).toConstantValue(physdev);
   container.bind(XenStore).toConstantValue(store);
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });

@@ -20,6 +20,7 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
@@ -83,6 +84,7 @@ export class LocalMachine extends HypervisorMachine {
         clock: this.#clock,
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, DOM0),
         store: new DirectXenStore(this.#server),
         log: (entry) => this.#write(this.dom0, entry),
         report: (value) => this.#report(DOM0, value),
@@ -164,6 +166,7 @@ export class LocalMachine extends HypervisorMachine {
         clock: this.#clock,
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, domid),
         store: new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)),
         log: (entry) => this.#write(domain, entry),
         report: (value) => this.#report(domid, value),

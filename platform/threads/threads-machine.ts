@@ -22,6 +22,7 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { DomainLoop } from './domain-loop.js';
@@ -373,6 +374,7 @@ export class ThreadsMachine extends HypervisorMachine {
       clock: this.#clock,
       channels,
       grants,
+      physdev: new HypervisorPhysdev(this.hypervisor, domid),
       store,
       log: (entry) => this.#write(domid, name, entry),
       report: (value) => {

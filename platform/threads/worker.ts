@@ -7,6 +7,7 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { activeRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
@@ -65,6 +66,7 @@ bindDomain(
     clock,
     channels,
     grants,
+    physdev: new HypervisorPhysdev(hypervisor, domid),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),
