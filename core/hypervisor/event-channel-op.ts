@@ -1,6 +1,7 @@
 import { errno } from '../abi/errno.js';
+import type { PortStatus } from '../abi/port-status.js';
 import type { Domid, Port } from '../abi/units.js';
-import type { EventChannelOps, PortStatus } from './event-channels.js';
+import type { EventChannelOps } from './event-channels.js';
 import type { Pirqs } from './pirqs.js';
 import { portState } from './ports.js';
 import type { Virqs } from './virqs.js';

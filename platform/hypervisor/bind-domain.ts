@@ -8,6 +8,7 @@ import {
   Log,
   type LogEntry,
   Offer,
+  Physdev,
   type Plain,
   Reporter,
   Traps,
@@ -19,6 +20,7 @@ export interface DomainBindings {
   readonly clock: Clock;
   readonly channels: EventChannels;
   readonly grants: GrantTable;
+  readonly physdev: Physdev;
   readonly store: XenStore;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
@@ -30,12 +32,13 @@ export interface DomainBindings {
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, log, report, traps }: DomainBindings,
+  { clock, channels, grants, physdev, store, log, report, traps }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
+  container.bind(Physdev).toConstantValue(physdev);
   container.bind(XenStore).toConstantValue(store);
   container.bind(Traps).toDynamicValue(traps).inSingletonScope();
   container.bind(Log).toConstantValue({ write: log });

@@ -22,6 +22,7 @@ import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
@@ -91,6 +92,7 @@ export class LocalMachine extends HypervisorMachine {
         clock: this.#clock,
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, DOM0),
         store: new DirectXenStore(this.#server),
         log: (entry) => this.#write(this.dom0, entry),
         report: (value) => this.#report(DOM0, value),
@@ -173,6 +175,7 @@ export class LocalMachine extends HypervisorMachine {
         clock: this.#clock,
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, domid),
         store: new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)),
         log: (entry) => this.#write(domain, entry),
         report: (value) => this.#report(domid, value),

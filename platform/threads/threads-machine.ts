@@ -23,6 +23,7 @@ import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
@@ -382,6 +383,7 @@ export class ThreadsMachine extends HypervisorMachine {
       clock: this.#clock,
       channels,
       grants,
+      physdev: new HypervisorPhysdev(this.hypervisor, domid),
       store,
       log: (entry) => this.#write(domid, name, entry),
       report: (value) => {

@@ -8,6 +8,7 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
 import { activeRequests } from './active-requests.js';
@@ -68,6 +69,7 @@ bindDomain(
     clock,
     channels,
     grants,
+    physdev: new HypervisorPhysdev(hypervisor, domid),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),

@@ -28,7 +28,7 @@ onEachPlatform('S9, deferred delivery', (scene) => {
   });
 
   it('nor a channel’s own event, raised in its handler', async () => {
-    const channel = scene().front.get(EventChannels).bindIpi();
+    const channel = scene().front.get(EventChannels).bindIpi(0);
     const order: string[] = [];
     channel.subscribe(() => {
       order.push('begins');

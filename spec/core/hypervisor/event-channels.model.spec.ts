@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { errno } from '../../../core/abi/errno.js';
+import type { PortStatus } from '../../../core/abi/port-status.js';
 import type { Domid, Port } from '../../../core/abi/units.js';
 import { DOMID_XEN } from '../../../core/hypervisor/domains.js';
 import { parked } from '../../../core/hypervisor/doorbell.js';
-import type { PortStatus } from '../../../core/hypervisor/event-channels.js';
 import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { expectSound } from './invariants.js';
 
