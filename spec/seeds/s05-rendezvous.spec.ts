@@ -22,12 +22,11 @@ onEachPlatform('S5, rendezvous', (scene) => {
 
     const near = front.get(EventChannels).allocUnbound(back.domid);
     const store = front.get(XenStore);
-    await store.mkdir('data/event-channel');
+    await store.write('data/event-channel', String(near.port));
     await store.setPermissions('data/event-channel', [
       { domid: front.domid, access: 'n' },
       { domid: back.domid, access: 'r' },
     ]);
-    await store.write('data/event-channel', String(near.port));
 
     const far = await bound;
     const event = firstValueFrom(near.pipe(map(() => 'came')));

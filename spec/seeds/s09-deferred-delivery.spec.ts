@@ -32,7 +32,7 @@ onEachPlatform('S9, deferred delivery', (scene) => {
     const order: string[] = [];
     channel.subscribe(() => {
       order.push('begins');
-      if (order.length < 4) channel.notify();
+      if (order.length < 3) channel.notify();
       order.push('ends');
     });
     channel.notify();
