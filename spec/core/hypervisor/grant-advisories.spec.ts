@@ -360,6 +360,19 @@ describe('Xen’s security advisories on grants', () => {
       expectSound(hypervisor, 'after the new domain came');
     });
 
+    it('also after it was given up midway, by the next call of the same kind', () => {
+      large();
+      const giveUp = (time: number): void => {
+        if (time === 4) throw new Error('the lock is stuck');
+      };
+      expect(() => betweenLocks(hypervisor, giveUp, () => hypervisor.destroyDomain(dom0, dom2))).to.throw('stuck');
+      expect(hypervisor.domains.lifeOf(dom2)).to.equal('dying');
+      ok(hypervisor.destroyDomain(dom0, dom2));
+      expect(hypervisor.domains.lifeOf(dom2)).to.equal('none');
+      expect(hypervisor.ledger()).to.include({ mappings: 0, grantsInUse: 0, pages: many });
+      expectSound(hypervisor, 'after the second');
+    });
+
     it('a batch of copies holds the lock for one element, a list for 32', () => {
       const own = ok(hypervisor.pages.populate(dom2, dom2, 1));
       const elements = Array.from({ length: 40 }, () => ({
