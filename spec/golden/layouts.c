@@ -21,6 +21,8 @@
 #include <xen/grant_table.h>
 #include <xen/sched.h>
 #include <xen/vcpu.h>
+#include <xen/callback.h>
+#include <xen/nmi.h>
 #include <xen/io/ring.h>
 #include <xen/io/blkif.h>
 #include <xen/io/netif.h>
@@ -169,6 +171,20 @@ static void layouts(void)
     LAYOUT(struct vcpu_register_vcpu_info, FIELD(mfn) FIELD(offset) FIELD(rsvd));
     LAYOUT(struct sched_poll, FIELD(ports) FIELD(nr_ports) FIELD(timeout));
 
+    /* arch-x86/xen.h, xen-x86_64.h, callback.h, nmi.h */
+    LAYOUT(struct trap_info, FIELD(vector) FIELD(flags) FIELD(cs) FIELD(address));
+    LAYOUT(struct arch_vcpu_info, FIELD(cr2));
+    LAYOUT(struct arch_shared_info, FIELD(nmi_reason));
+    LAYOUT(struct callback_register, FIELD(type) FIELD(flags) FIELD(address));
+    LAYOUT(struct callback_unregister, FIELD(type) FIELD(_unused));
+    LAYOUT(struct xennmi_callback, FIELD(handler_address) FIELD(pad));
+#ifdef __x86_64__
+    LAYOUT(struct iret_context, FIELD(rax) FIELD(r11) FIELD(rcx) FIELD(flags) FIELD(rip) FIELD(cs) FIELD(rflags)
+        FIELD(rsp) FIELD(ss));
+#else
+    LAYOUT(struct xen_callback, FIELD(cs) FIELD(eip));
+#endif
+
     /* event_channel.h */
     LAYOUT(struct evtchn_bind_interdomain, FIELD(remote_dom) FIELD(remote_port) FIELD(local_port));
     LAYOUT(struct evtchn_bind_virq, FIELD(virq) FIELD(vcpu) FIELD(port));
@@ -307,6 +323,16 @@ static void constants(void)
     CONSTANT(VCPUOP_get_runstate_info) CONSTANT(VCPUOP_set_periodic_timer) CONSTANT(VCPUOP_stop_periodic_timer)
     CONSTANT(VCPUOP_set_singleshot_timer) CONSTANT(VCPUOP_stop_singleshot_timer) CONSTANT(VCPUOP_register_vcpu_info)
     CONSTANT(VCPUOP_send_nmi)
+
+    /* callback.h, nmi.h, xen.h, and arch-x86's headers of each ABI */
+    CONSTANT(CALLBACKTYPE_event) CONSTANT(CALLBACKTYPE_failsafe) CONSTANT(CALLBACKTYPE_syscall)
+    CONSTANT(CALLBACKTYPE_sysenter_deprecated) CONSTANT(CALLBACKTYPE_nmi) CONSTANT(CALLBACKTYPE_sysenter)
+    CONSTANT(CALLBACKTYPE_syscall32) CONSTANT(CALLBACKF_mask_events) CONSTANT(CALLBACKOP_register)
+    CONSTANT(CALLBACKOP_unregister) CONSTANT(XENNMI_register_callback) CONSTANT(XENNMI_unregister_callback)
+    CONSTANT(_XEN_NMIREASON_io_error) CONSTANT(_XEN_NMIREASON_pci_serr) CONSTANT(_XEN_NMIREASON_unknown)
+    CONSTANT(__HYPERVISOR_set_trap_table) CONSTANT(__HYPERVISOR_stack_switch) CONSTANT(__HYPERVISOR_set_callbacks)
+    CONSTANT(__HYPERVISOR_iret) CONSTANT(__HYPERVISOR_nmi_op) CONSTANT(__HYPERVISOR_callback_op)
+    CONSTANT(FLAT_KERNEL_CS) CONSTANT(FLAT_KERNEL_SS) CONSTANT(FLAT_USER_CS) CONSTANT(FLAT_USER_SS)
 
     /* grant_table.h */
     CONSTANT(GNTTAB_NR_RESERVED_ENTRIES) CONSTANT(GNTTAB_RESERVED_CONSOLE) CONSTANT(GNTTAB_RESERVED_XENSTORE)
