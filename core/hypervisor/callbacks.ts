@@ -42,9 +42,10 @@ export const callbackRegister = {
   native: { type: 0, flags: 2, address: 8, size: 16 },
   compat: { type: 0, flags: 2, cs: 4, address: 8, size: 12 },
 } as const;
-const UNREGISTER_SIZE = 4;
+/** callback.h `struct callback_unregister` */
+export const callbackUnregister = { type: 0, size: 4 } as const;
 /** nmi.h `struct xennmi_callback`, of which a 32-bit one is half as large. */
-const NMI_CALLBACK_SIZE = { native: 16, compat: 8 } as const;
+export const NMI_CALLBACK_SIZE = { native: 16, compat: 8 } as const;
 
 const NMI = 2;
 
@@ -192,8 +193,8 @@ export class CallbackOps {
   }
 
   #readType({ domid }: RunningVcpu, address: bigint): number {
-    const at = this.#memory.at(domid, address, UNREGISTER_SIZE);
-    return at < 0 ? -errno.EFAULT : this.#memory.view.getUint16(at, true);
+    const at = this.#memory.at(domid, address, callbackUnregister.size);
+    return at < 0 ? -errno.EFAULT : this.#memory.view.getUint16(at + callbackUnregister.type, true);
   }
 
   #readNmiHandler({ domid, abi32 }: RunningVcpu, address: bigint): bigint | undefined {

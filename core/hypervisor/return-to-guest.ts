@@ -23,8 +23,9 @@ export class DomainCrash extends Error {
 
 /** In iret_context.flags: return as from a system call (xen-x86_64.h `VGCF_in_syscall`). */
 export const VGCF_in_syscall = 1n << 8n;
-/** xen-x86_64.h `struct iret_context`: rax, r11, rcx, flags, rip, cs, rflags, rsp, ss. */
-const IRET_CONTEXT_SIZE = 72;
+/** xen-x86_64.h `struct iret_context`, all of it in 64 bits. */
+export const iretContext = ['rax', 'r11', 'rcx', 'flags', 'rip', 'cs', 'rflags', 'rsp', 'ss'] as const;
+const IRET_CONTEXT_SIZE = 8 * iretContext.length;
 
 /** Asynchronous exceptions, as bits of their mask (`VCPU_TRAP_*`). */
 const asyncTrap = { nmi: 1 << 1, mce: 1 << 2 } as const;
