@@ -7,7 +7,7 @@
 // A method answers the operation that its comment begins with (`GNTTABOP_copy (5): …`), or names in parentheses (`… (EVTCHNOP_send).`).
 import { readFileSync, writeFileSync } from 'node:fs';
 import { at } from './checkout.mjs';
-import { calls } from './hypercalls/calls.mjs';
+import { absent, calls } from './hypercalls/calls.mjs';
 import { methodsOf } from './hypercalls/methods.mjs';
 import { page } from './hypercalls/page.mjs';
 
@@ -24,7 +24,7 @@ const commentOf = (path, heading) => {
 try {
   const methods = methodsOf(['core/hypervisor', 'core/domain']);
   const addresses = commentOf('core/hypervisor/traps.ts', 'What an address is here');
-  const text = page(calls(golden, methods), addresses);
+  const text = page(calls(golden, methods), absent, addresses);
   if (process.argv.includes('--print')) process.stdout.write(text);
   else writeFileSync(at('docs/hypercalls.md'), text);
 } catch (error) {

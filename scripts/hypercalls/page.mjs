@@ -23,7 +23,7 @@ const markdown = (doc) =>
   doc
     .replace(/\{@link ([^}]+)\}/g, '`$1`')
     .replace(/^@param (\w+) /gm, '- `$1`: ')
-    .replace(/^@throws /gm, 'Throws ')
+    .replace(/^@throws ([^@]*[^.\n])(?=\n@|\n*$)/gm, 'Throws $1.')
     .replace(/([^\n])\n(- `)/, '$1\n\n$2');
 
 /** A comment under its operations' heading, which need not name them once more. */
@@ -83,6 +83,15 @@ const section = ({ name, number, ops }) =>
     ...byMethod(ops).map(entry),
   ].join('\n\n');
 
-/** docs/hypercalls.md: the head, what the sources say of addresses, and each hypercall. */
-export const page = (calls, addresses) =>
-  `${[head.trimEnd(), '## What an address is', addresses, ...calls.map(section)].join('\n\n')}\n`;
+/** docs/hypercalls.md: the head, what the sources say of addresses, each hypercall, and those that there are not. */
+export const page = (calls, absent, addresses) =>
+  `${[
+    head.trimEnd(),
+    '## What an address is',
+    addresses,
+    ...calls.map(section),
+    '## What is not there',
+    Object.entries(absent)
+      .map(([op, why]) => `- \`${op}\`: ${why}.`)
+      .join('\n'),
+  ].join('\n\n')}\n`;
