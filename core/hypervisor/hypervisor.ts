@@ -89,7 +89,7 @@ export class Hypervisor {
     this.doorbell = doorbell;
     this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts, pirqTable);
     this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
-    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus, this.eventChannels);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries);
