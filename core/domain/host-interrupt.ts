@@ -5,7 +5,8 @@ import { map, type Observable } from 'rxjs';
  * those bound to it in dom0 are the machine's, once it is told to look.
  */
 export class HostInterrupt {
-  private constructor(
+  /** {@link edge} and {@link level} say which values of an Observable mean what. */
+  constructor(
     /** The host's number: 1 … 127 a line, 128 … 255 a message. */
     readonly irq: number,
     readonly trigger: 'edge' | 'level',

@@ -280,6 +280,14 @@ export class EventChannelOps {
     if (this.#pollers.any(slot)) this.#pollers.wake(slot, port);
   }
 
+  /** Whether a pending port notifies another vCPU than the one that has found it; that one is then told, if it was not. */
+  handsOn(slot: number, vcpu: number, port: number): boolean {
+    const page = this.#sharedInfo.at(slot);
+    if (this.#notified(slot, page, port) === this.#sharedInfo.infoIn(page, vcpu)) return false;
+    this.#select(slot, page, this.#sharedInfo.isAbi32(slot), port);
+    return true;
+  }
+
   /** Raises the physical interrupts that came due under the lock, which the caller has let go. */
   raiseDue(): void {
     const { due } = this.#pirqs;

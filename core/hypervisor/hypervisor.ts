@@ -135,7 +135,7 @@ export class Hypervisor {
       pollers,
     );
     this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
-    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus, this.eventChannels);
     this.traps = new Traps(machine, lock, frames, sharedInfo, vcpus, doorbell);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);

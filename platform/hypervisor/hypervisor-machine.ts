@@ -1,6 +1,16 @@
-import { type Observable, Subject } from 'rxjs';
+import { type Observable, Subject, Subscription } from 'rxjs';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { type DomainConfig, Domctl, type Domid, type Plain, type Shutdown, XenStore } from '../../core/index.js';
+import {
+  type DomainConfig,
+  Domctl,
+  type Domid,
+  errorText,
+  HostInterrupt,
+  Log,
+  type Plain,
+  type Shutdown,
+  XenStore,
+} from '../../core/index.js';
 import {
   asDebugKey,
   type DebugKey,
@@ -11,6 +21,12 @@ import {
   Toolstack,
 } from '../../core/toolstack/index.js';
 import type { DomainInfo } from '../../xenstore/index.js';
+
+/** What any machine over our own Xen can be made with. */
+export interface HypervisorMachineOptions {
+  /** Sources of the host's interrupts, as for {@link HypervisorMachine.attach}. Default none. */
+  readonly interrupts?: readonly HostInterrupt[];
+}
 
 /** A machine's own calls behind {@link Domctl}. */
 export interface DomainCalls {
@@ -25,6 +41,8 @@ export abstract class HypervisorMachine extends Machine {
   readonly #log$ = new Subject<MachineLogEntry>();
   readonly #reports$ = new Subject<Report>();
   readonly #shutdowns$ = new Subject<Shutdown>();
+  readonly #interrupts = new Map<number, HostInterrupt>();
+  readonly #sources = new Subscription();
 
   override get log$(): Observable<MachineLogEntry> {
     return this.#log$.asObservable();
@@ -51,6 +69,49 @@ export abstract class HypervisorMachine extends Machine {
     return handlers[asDebugKey(key)]();
   }
 
+  /**
+   * Takes interrupts of the host from these sources, in this thread, until they complete or the subscription is ended: their lines are
+   * down then. Which domain gets one, PHYSDEVOP_map_pirq says. A source that fails is logged. @throws RangeError for a number that the host
+   * cannot have, and for one that has a source
+   * @param interrupts those that are bound to {@link HostInterrupt} in dom0, and have not been taken yet, without it
+   */
+  attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
+    const all = new Subscription();
+    this.#sources.add(all);
+    for (const interrupt of interrupts) all.add(this.#attach(interrupt));
+    return all;
+  }
+
+  #bound(): readonly HostInterrupt[] {
+    const { container } = this.dom0;
+    const bound = container.isBound(HostInterrupt) ? container.getAll(HostInterrupt) : [];
+    return bound.filter((interrupt) => this.#interrupts.get(interrupt.irq) !== interrupt);
+  }
+
+  #attach(interrupt: HostInterrupt): Subscription {
+    const { irq, trigger, line$ } = interrupt;
+    const { pirqs } = this.hypervisor;
+    if (this.#interrupts.has(irq)) throw new RangeError(`host interrupt ${irq} has a source already: end that first`);
+    pirqs.setTrigger(irq, trigger);
+    this.#interrupts.set(irq, interrupt);
+    const subscription = new Subscription(() => {
+      this.#interrupts.delete(irq);
+      pirqs.setLine(irq, false);
+    });
+    subscription.add(
+      line$.subscribe({
+        next: (asserted) => pirqs.setLine(irq, asserted),
+        error: (error) => {
+          const text = `the source of host interrupt ${irq} failed: ${errorText(error)}`;
+          this.dom0.get(Log).write({ level: 'error', source: 'interrupts', text });
+          subscription.unsubscribe();
+        },
+        complete: () => subscription.unsubscribe(),
+      }),
+    );
+    return subscription;
+  }
+
   protected logged(entry: MachineLogEntry): void {
     this.#log$.next(entry);
   }
@@ -65,6 +126,7 @@ export abstract class HypervisorMachine extends Machine {
 
   /** Nothing more comes out of any domain. */
   protected complete(): void {
+    this.#sources.unsubscribe();
     this.#log$.complete();
     this.#reports$.complete();
     this.#shutdowns$.complete();

@@ -21,7 +21,7 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
@@ -32,7 +32,7 @@ import type { LocalDomain } from './local-domain.js';
 import { Scheduler, TaskQueue } from './scheduler.js';
 
 /** How a local machine is made. */
-export interface LocalMachineOptions {
+export interface LocalMachineOptions extends HypervisorMachineOptions {
   /** Decides who runs when several could; the same seed repeats a run. Default random. */
   readonly seed?: number;
   /** Whether timers wait for the host's time, or time jumps to the next timer whenever nobody can run. Default 'real'. */
@@ -110,6 +110,7 @@ export class LocalMachine extends HypervisorMachine {
   static async create(options: LocalMachineOptions = {}): Promise<LocalMachine> {
     const machine = new LocalMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
   }
 

@@ -22,7 +22,7 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
@@ -35,7 +35,7 @@ import type { Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
 /** How a machine of threads is made. */
-export interface ThreadsMachineOptions {
+export interface ThreadsMachineOptions extends HypervisorMachineOptions {
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
 }
@@ -121,6 +121,7 @@ export class ThreadsMachine extends HypervisorMachine {
   static async create(options: ThreadsMachineOptions = {}): Promise<ThreadsMachine> {
     const machine = new ThreadsMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
   }
 

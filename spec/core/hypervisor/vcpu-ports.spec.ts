@@ -69,13 +69,22 @@ describe('ports and vCPUs', () => {
       expect([0, 1, 2].map((vcpu) => on(dom1, vcpu))).to.deep.equal([[], [waiting], []]);
     });
 
-    it('moves future events only: one that is selected stays where it is', () => {
+    it('moves future events only: one that is selected stays where it is, and the guest hands it on (cpu_evtchn_mask)', () => {
       const [mine, theirs] = connect(hypervisor, dom1, dom2);
       ok(calls().send(dom2, theirs));
       expect(calls().bindVcpu(dom1, mine, 1)).to.equal(0);
+      expect([0, 1].map((vcpu) => hypervisor.doorbell.hasUpcallOn(dom1, vcpu))).to.deep.equal([true, false]);
       expect(on(dom1, 1)).to.deep.equal([]);
-      expect(on(dom1, 0)).to.deep.equal([mine]);
+      expect(on(dom1, 0)).to.deep.equal([]);
+      expect([0, 1].map((vcpu) => hypervisor.doorbell.hasUpcallOn(dom1, vcpu))).to.deep.equal([false, true]);
+      expect(on(dom1, 1)).to.deep.equal([mine]);
       expectSound(hypervisor, 'after a move');
+    });
+
+    it('keeps each vCPU’s events from the others, though they share a word of ports', () => {
+      const ipis = [0, 1, 2].map((vcpu) => ok<Port>(calls().bindIpi(dom1, vcpu)));
+      for (const ipi of ipis) ok(calls().send(dom1, ipi));
+      expect([2, 0, 1].map((vcpu) => on(dom1, vcpu))).to.deep.equal([[ipis[2]], [ipis[0]], [ipis[1]]]);
     });
 
     it('selects an event that came while the port was masked where it notifies when it is unmasked', () => {
