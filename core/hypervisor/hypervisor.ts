@@ -3,11 +3,17 @@ import { Audit } from './audit.js';
 import { Domains } from './domains.js';
 import { Doorbell, type Ring } from './doorbell.js';
 import { EventChannelOps } from './event-channels.js';
+import { EventDump } from './event-dump.js';
 import { Frames } from './frames.js';
+import { GrantCache } from './grant-cache.js';
 import { GrantCopy } from './grant-copy.js';
+import { GrantDump } from './grant-dump.js';
 import { GrantEntries } from './grant-entries.js';
 import { GrantMap } from './grant-map.js';
 import { GrantPins } from './grant-pins.js';
+import { GrantSwap } from './grant-swap.js';
+import { GrantTableOps } from './grant-table-ops.js';
+import { GrantVersion } from './grant-version.js';
 import { type Ledger, LedgerBook } from './ledger.js';
 import { Lock, type LockOptions } from './lock.js';
 import { Maptrack } from './maptrack.js';
@@ -66,6 +72,10 @@ export class Hypervisor {
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
+  /** The grant-table hypercall. */
+  readonly grantTableOps: GrantTableOps;
+  /** Debug key `g`. */
+  readonly grantDump: GrantDump;
   readonly sharedInfo: SharedInfo;
   readonly frames: Frames;
   readonly time: TimeSource;
@@ -74,6 +84,7 @@ export class Hypervisor {
   readonly timers: Timers;
   readonly sched: Sched;
   readonly vcpuOps: VcpuOps;
+  readonly eventDump: EventDump;
   readonly #teardown: Teardown;
   readonly #audit: Audit;
   readonly #ledger: LedgerBook;
@@ -140,6 +151,15 @@ export class Hypervisor {
     this.pages = new Pages(machine, lock, this.domains, frames);
     this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
     this.grantCopy = new GrantCopy(machine, lock, frames, pins);
+    this.grantTableOps = new GrantTableOps({
+      entries: this.grantEntries,
+      map: this.grantMap,
+      copy: this.grantCopy,
+      swap: new GrantSwap(machine, lock, this.grantEntries, pins),
+      cache: new GrantCache(machine, lock, frames, this.grantEntries, pins),
+      version: new GrantVersion(machine, this.grantEntries),
+    });
+    this.grantDump = new GrantDump(machine, lock, this.domains, this.grantEntries, pins);
     this.#teardown = new Teardown(
       machine,
       lock,
@@ -148,9 +168,11 @@ export class Hypervisor {
       this.eventChannels,
       this.grantEntries,
       this.grantMap,
+      maptrack,
       this.pages,
       this.virqs,
     );
+    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,

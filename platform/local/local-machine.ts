@@ -225,6 +225,10 @@ export class LocalMachine extends HypervisorMachine {
     if (!this.#disposed) this.#server.checkDomains();
   }
 
+  protected override nameOf(domid: Domid): string | undefined {
+    return domid === DOM0 ? this.dom0.name : this.#domains.get(domid)?.domain.name;
+  }
+
   /** What each domain has on this machine, dom0 too. */
   #place(domain: Domain): Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'runnable'> {
     const { domid, name } = domain;

@@ -196,6 +196,10 @@ export class ThreadsMachine extends HypervisorMachine {
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} domains did not end`);
   }
 
+  protected override nameOf(domid: Domid): string | undefined {
+    return domid === DOM0 ? this.dom0.name : this.#domains.get(domid)?.name;
+  }
+
   async #settled(): Promise<Settled> {
     const threads = [...this.#domains.values()].flatMap(({ home }) => (home instanceof DomainThread ? [home] : []));
     const answers = await Promise.all(threads.map((thread) => thread.ask('settle')));
