@@ -10,6 +10,8 @@ import {
   Offer,
   type Plain,
   Reporter,
+  Sched,
+  Vcpus,
   XenStore,
 } from '../../core/index.js';
 
@@ -19,6 +21,8 @@ export interface DomainBindings {
   readonly channels: EventChannels;
   readonly grants: GrantTable;
   readonly store: XenStore;
+  readonly vcpus: Vcpus;
+  readonly sched: Sched;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
 }
@@ -27,13 +31,15 @@ export interface DomainBindings {
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, log, report }: DomainBindings,
+  { clock, channels, grants, store, vcpus, sched, log, report }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(XenStore).toConstantValue(store);
+  container.bind(Vcpus).toConstantValue(vcpus);
+  container.bind(Sched).toConstantValue(sched);
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });
   container.bind(CommandLine).toConstantValue({ value: cmdline });

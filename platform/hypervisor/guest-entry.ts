@@ -20,6 +20,7 @@ export class GuestEntry {
   readonly #onError: (error: unknown) => void;
   readonly #onEntry: OnEntry[] = [];
   readonly #resumes: (() => void)[][] = [];
+  readonly #held: number[] = [];
   #current = 0;
   #deadline = Number.POSITIVE_INFINITY;
   /** Called when {@link deadline} has changed. */
@@ -56,6 +57,12 @@ export class GuestEntry {
   /** The system time, in nanoseconds, at which {@link expire} is to be called; Infinity for none. */
   get deadline(): number {
     return this.#deadline;
+  }
+
+  /** Milliseconds until the deadline; Infinity for none. */
+  get msLeft(): number {
+    if (this.#deadline === Number.POSITIVE_INFINITY) return this.#deadline;
+    return Math.max(0, (this.#deadline - this.#own.hypervisor.time.systemTime()) / 1e6);
   }
 
   /** Adds a step of every entry, after those that were added before and before the event upcall: virtual exceptions. */
@@ -120,7 +127,18 @@ export class GuestEntry {
   leave(vcpu = 0): void {
     const { hypervisor, isGone } = this.#own;
     if (isGone || hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) return;
+    if (this.#held.length > 0 && this.#held.includes(vcpu)) return;
     this.#change(vcpu, hypervisor.vcpus.mayRun(this.#slot, vcpu) ? runstate.blocked : runstate.offline);
+  }
+
+  /** Keeps a vCPU running though its thread rests in between; returns what ends that. */
+  hold(vcpu: number): () => void {
+    this.#held.push(vcpu);
+    if (this.#own.hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) this.#switchIn(vcpu);
+    return () => {
+      this.#held.splice(this.#held.indexOf(vcpu), 1);
+      this.leave(vcpu);
+    };
   }
 
   /** A vCPU that does not run wants to, or one that runs is pre-empted: it is runnable from now on, or offline. */
@@ -132,6 +150,7 @@ export class GuestEntry {
 
   /** The deadline may have come: what is due is raised, or left for the entries of its vCPUs. */
   expire(): void {
+    if (this.#deadline === Number.POSITIVE_INFINITY) return;
     const { hypervisor, isGone } = this.#own;
     const now = hypervisor.time.systemTime();
     if (isGone || now < this.#deadline) return;

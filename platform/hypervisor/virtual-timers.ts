@@ -44,7 +44,8 @@ export class VirtualTimers {
     let next = Number.POSITIVE_INFINITY;
     for (const { vcpu, target } of this.#timers) {
       const running = this.#running(vcpu);
-      if (running > 0) next = Math.min(next, now + Math.ceil(Math.max(0, target - this.#received(vcpu, now)) / running));
+      if (running > 0)
+        next = Math.min(next, now + Math.ceil(Math.max(0, target - this.#received(vcpu, now)) / running));
     }
     return next;
   }
