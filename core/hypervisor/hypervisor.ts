@@ -83,10 +83,10 @@ export class Hypervisor {
   readonly time: TimeSource;
   readonly timePages: TimePages;
   readonly runstates: Runstates;
-  readonly eventDump: EventDump;
   readonly timers: Timers;
   readonly sched: Sched;
   readonly vcpuOps: VcpuOps;
+  readonly eventDump: EventDump;
   readonly #teardown: Teardown;
   readonly #audit: Audit;
   readonly #ledger: LedgerBook;

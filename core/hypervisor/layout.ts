@@ -140,7 +140,7 @@ export const SHUTTING_DOWN = 0x200;
 export const SHUT_DOWN = 0x400;
 
 /** Bits of {@link vcpuWord.flags}. */
-export const vcpuFlag = { initialised: 1, up: 2, blocked: 4, nmiPending: 8 } as const;
+export const vcpuFlag = { initialised: 1, up: 2, blocked: 4 } as const;
 
 /** Words of a vCPU's timers. */
 export const TIMER_WORDS = 8;

@@ -102,7 +102,7 @@ export class Sched {
     if (result !== 0) {
       pollers.stop(slot, vcpu);
       vcpus.setFlag(slot, vcpu, vcpuFlag.blocked, false);
-      return result > 0 ? 0 : result;
+      return Math.min(result, 0);
     }
     if (ports.length === 1) this.#words[vcpus.word(slot, vcpu) + vcpuWord.pollPort] = ports[0] as number;
     timers.setPoll(slot, vcpu, timeout);

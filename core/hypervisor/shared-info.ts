@@ -151,6 +151,11 @@ export class SharedInfo {
     Atomics.and(this.#words, info + word.upcall, ~UPCALL_MASK);
   }
 
+  /** Whether a vCPU's evtchn_upcall_mask is set. */
+  masksUpcalls(info: number): boolean {
+    return (this.#load((info + word.upcall) * 4) & UPCALL_MASK) !== 0;
+  }
+
   /** Whether a vCPU has an upcall pending, and has not masked upcalls. */
   hasUpcall(info: number): boolean {
     const upcall = this.#load((info + word.upcall) * 4);

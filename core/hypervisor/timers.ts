@@ -38,8 +38,7 @@ export class Timers {
   readonly #virqs: Virqs;
   readonly #pollers: Pollers;
   readonly #source: TimeSource;
-  /** Called when a deadline of a domain may have changed. */
-  onSet: (domid: Domid) => void = () => {};
+  readonly #listeners = new Map<Domid, () => void>();
 
   constructor(
     memory: MachineMemory,
@@ -131,9 +130,30 @@ export class Timers {
     return 0;
   }
 
+  /** Has a function called when a deadline of a domain may have changed, in place of the one before. */
+  listen(domid: Domid, listener: () => void): void {
+    this.#listeners.set(domid, listener);
+  }
+
+  /** Says that a deadline of a domain may have changed. */
+  onSet(domid: Domid): void {
+    this.#listeners.get(domid)?.();
+  }
+
   /** Sets the time at which a vCPU's poll ends; 0 for never. */
   setPoll(slot: number, vcpu: number, timeout: number): void {
     this.#set(slot, vcpu, timerWord.poll, timeout);
+  }
+
+  /** Whether a vCPU's periodic timer is set. */
+  hasPeriod(slot: number, vcpu: number): boolean {
+    const at = this.#at(slot, vcpu) + timerWord.period;
+    return ((this.#words[at] as number) | (this.#words[at + 1] as number)) !== 0;
+  }
+
+  /** When a vCPU's periodic timer fired last, in nanoseconds of system time. */
+  lastPeriod(slot: number, vcpu: number): number {
+    return wide(this.#words, this.#at(slot, vcpu) + timerWord.periodicLast);
   }
 
   /** The earliest deadline of a slot's domain, in nanoseconds of system time; Infinity for none. */

@@ -11,7 +11,9 @@ import {
   Physdev,
   type Plain,
   Reporter,
+  Sched,
   Traps,
+  Vcpus,
   XenStore,
 } from '../../core/index.js';
 
@@ -22,6 +24,8 @@ export interface DomainBindings {
   readonly grants: GrantTable;
   readonly physdev: Physdev;
   readonly store: XenStore;
+  readonly vcpus: Vcpus;
+  readonly sched: Sched;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
   /** Called when the domain's code first asks for its virtual exceptions, if it does. */
@@ -32,7 +36,7 @@ export interface DomainBindings {
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, physdev, store, log, report, traps }: DomainBindings,
+  { clock, channels, grants, physdev, store, vcpus, sched, log, report, traps }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
@@ -40,6 +44,8 @@ export const bindDomain = (
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(Physdev).toConstantValue(physdev);
   container.bind(XenStore).toConstantValue(store);
+  container.bind(Vcpus).toConstantValue(vcpus);
+  container.bind(Sched).toConstantValue(sched);
   container.bind(Traps).toDynamicValue(traps).inSingletonScope();
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });

@@ -9,10 +9,13 @@ import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
+import { HypervisorVcpus } from '../hypervisor/vcpus.js';
 import { activeRequests } from './active-requests.js';
-import { DomainLoop } from './domain-loop.js';
+import { computing } from './compute.js';
+import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, timeSince } from './host-clock.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
@@ -60,8 +63,11 @@ const channels = new HypervisorEventChannels(
   (error) => log(faultEntry(given.name, error)),
   loop.linger,
 );
-const entry = new GuestEntry(hypervisor, domid, channels);
 const grants = new HypervisorGrantTable(hypervisor, domid);
+const entry = new GuestEntry(hypervisor, domid, channels, (error) => log(faultEntry(given.name, error)));
+entry.onDeadline = () => loop.schedule();
+hypervisor.sched.onShutdown = (_, code) => tell({ type: 'shutdown', code });
+hypervisor.sched.onWatchdog = () => tell({ type: 'watchdog' });
 bindDomain(
   domain,
   { cmdline: given.cmdline, ...(given.offer === undefined ? {} : { offer: given.offer }) },
@@ -70,6 +76,8 @@ bindDomain(
     channels,
     grants,
     physdev: new HypervisorPhysdev(hypervisor, domid),
+    vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
+    sched: new HypervisorSched(hypervisor, domid, entry),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),
@@ -84,7 +92,7 @@ bindDomain(
       }),
   },
 );
-loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
+loop.add(domid, enterable(entry));
 
 const go = async (): Promise<void> => {
   try {
