@@ -80,13 +80,8 @@ export abstract class HypervisorMachine extends Machine {
     return handlers[asDebugKey(key)]();
   }
 
-  /**
-   * Takes interrupts of the host from these sources, in this thread, until they complete or the subscription is ended: their lines are
-   * down then. Which domain gets one, PHYSDEVOP_map_pirq says. A source that fails is logged. @throws RangeError for a number that the host
-   * cannot have, and for one that has a source
-   * @param interrupts those that are bound to {@link HostInterrupt} in dom0, and have not been taken yet, without it
-   */
-  attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
+  /** As {@link Machine.attach}, in this thread. When a source ends, its line is down; one that fails is logged. */
+  override attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
     const all = new Subscription();
     this.#sources.add(all);
     for (const interrupt of interrupts) all.add(this.#attach(interrupt));
