@@ -172,12 +172,15 @@ const own = [
     }),
   ),
   // One that is not fair may take or give itself what it likes: it deceives nobody but itself.
-  fc.tuple(caller, ownRef, fc.constantFrom(0, 0, 8, 24), fc.nat(9)).map(([dom, ref, bits, chance]) =>
-    command(dom, `forge(${ref}, bits ${bits}, if ${chance} is 0)`, (model, real) => {
+  fc.tuple(caller, fc.nat(7), ownRef, fc.constantFrom(0, 0, 0, 8, 24), fc.nat(2)).map(([dom, nth, any, bits, chance]) =>
+    command(dom, `forge(${nth} or ${any}, bits ${bits}, if ${chance} is 0)`, (model, real) => {
       if (chance !== 0) return;
+      const domain = model.domains.get(dom) as ModelDomain;
+      const used = [...domain.entries].filter(([, entry]) => entry.bits !== 0);
+      const ref = used[nth % (used.length || 1)]?.[0] ?? any;
       const words = real.entry(dom, ref);
       Atomics.store(words, 0, ((words[0] as number) & ~24) | bits);
-      model.entry(model.domains.get(dom) as ModelDomain, ref).bits = bits;
+      model.entry(domain, ref).bits = bits;
       model.forged = true;
     }),
   ),
@@ -248,6 +251,24 @@ const mapping = [
       }),
     ),
 ];
+
+/** More mappings, one after the other, than a domain has handles. */
+const churn = fc.tuple(caller, grant, fc.nat(3)).map(([dom, of, chance]) =>
+  command(dom, `map and unmap ${JSON.stringify(of)} again and again, if ${chance} is 0`, (model, { hypervisor }) => {
+    if (chance !== 0) return;
+    const { dom: peer, ref } = grantOf(model, dom, of);
+    const { mappings } = model.domains.get(dom) as ModelDomain;
+    for (let time = 0; time < 600; time++) {
+      const mapped = model.map(dom, peer, ref, 6);
+      const handle = hypervisor.grantMap.map(dom as Domid, peer as Domid, ref as GrantRef, 6);
+      expect(Math.min(handle, 0)).to.equal(typeof mapped === 'number' ? mapped : 0);
+      if (typeof mapped === 'number') return;
+      mappings.set('churn', mapped);
+      const at = mapped.frame * PAGE;
+      expect(hypervisor.grantMap.unmap(dom as Domid, handle, at, 0)).to.equal(model.unmap(dom, 'churn', at, 0));
+    }
+  }),
+);
 
 const copying = [
   fc
@@ -364,7 +385,16 @@ const often = (of: typeof own, from: number): typeof own => [
   ...of.slice(from, from + 1),
   ...of.slice(from, from + 1),
 ];
-const commands = [...often(own, 3), ...own.slice(0, 1), ...mapping, ...mapping, ...copying, ...copying, ...tables];
+const commands = [
+  ...often(own, 3),
+  ...own.slice(0, 1),
+  ...mapping,
+  ...mapping,
+  churn,
+  ...copying,
+  ...copying,
+  ...tables,
+];
 
 /** What four domains do to each other, and whether a second thread is attached, for which copies mark what they use. */
 const property = fc.property(
