@@ -24,9 +24,11 @@ export interface ModelPage {
   readonly bytes: Uint8Array;
 }
 
-/** A grant entry: what the granter wrote, without the in-use bits, and who uses it how. */
+/** A grant entry: what the granter wrote, the in-use bits, and who uses it how. */
 export interface ModelEntry {
   flags: number;
+  /** GTF_reading 8 and GTF_writing 16: Xen's to write, but a granter can. */
+  bits: number;
   peer: number;
   frame: number;
   user: number;
@@ -74,15 +76,14 @@ const kinds = (flags: number): readonly Kind[] => {
 const isUsed = ({ uses }: ModelEntry): boolean => Object.values(uses).some((count) => count > 0);
 const isWritten = ({ uses }: ModelEntry): boolean => uses.hostWrite > 0 || uses.deviceWrite > 0;
 
-/** What Xen has noted into an entry: GTF_reading 8 while it is used, GTF_writing 16 while it is written. */
-export const inUseBits = (entry: ModelEntry): number => (isUsed(entry) ? 8 : 0) | (isWritten(entry) ? 16 : 0);
-
 /** The machine. Calls answer a status or a negated errno as Xen does, and never name a domain that makes them in vain. */
 export class GrantModel {
   readonly domains = new Map<number, ModelDomain>();
   readonly pages = new Map<number, ModelPage>();
   /** Frames that a page has ever had. */
   readonly seen: number[] = [0];
+  /** Whether a granter has written in-use bits: then they say nothing of uses any more. */
+  forged = false;
 
   create(id: number, privileged: boolean, maxFrames: number, maxMaptrack: number): void {
     const domain = { id, privileged, maxFrames, maxMaptrack, alive: true, frames: 1 };
@@ -97,7 +98,7 @@ export class GrantModel {
     let entry = domain.entries.get(ref);
     if (entry === undefined) {
       const uses = { hostRead: 0, hostWrite: 0, deviceRead: 0, deviceWrite: 0 };
-      entry = { flags: 0, peer: 0, frame: 0, user: 0, used: 0, uses };
+      entry = { flags: 0, bits: 0, peer: 0, frame: 0, user: 0, used: 0, uses };
       domain.entries.set(ref, entry);
     }
     return entry;
@@ -124,10 +125,10 @@ export class GrantModel {
     this.#bury(domain);
   }
 
-  /** The guest's own end of an access: not while it is used. */
+  /** The guest's own end of an access: not while Xen says that it is used. */
   endAccess(id: number, ref: number): boolean {
     const entry = this.entry(this.#of(id), ref);
-    if (isUsed(entry)) return false;
+    if (entry.bits !== 0) return false;
     Object.assign(entry, { flags: 0, peer: 0 });
     return true;
   }
@@ -179,8 +180,8 @@ export class GrantModel {
     if (typeof to === 'number') status = to;
     else if (source.offset + length > PAGE || dest.offset + length > PAGE) status = -10;
     else to.page.bytes.set(from.page.bytes.slice(source.offset, source.offset + length), dest.offset);
-    if (from.entry !== undefined) from.entry.uses.hostRead--;
-    if (typeof to !== 'number' && to.entry !== undefined) to.entry.uses.hostWrite--;
+    if (from.entry !== undefined) this.#unpin(from.entry, ['hostRead']);
+    if (typeof to !== 'number' && to.entry !== undefined) this.#unpin(to.entry, ['hostWrite']);
     return status;
   }
 
@@ -191,9 +192,9 @@ export class GrantModel {
     if (a === b) return 0;
     const [one, two] = [this.entry(domain, a), this.entry(domain, b)];
     if (isUsed(one) || isUsed(two)) return -12;
-    const { flags, peer, frame } = one;
-    Object.assign(one, { flags: two.flags, peer: two.peer, frame: two.frame });
-    Object.assign(two, { flags, peer, frame });
+    const { flags, bits, peer, frame } = one;
+    Object.assign(one, { flags: two.flags, bits: two.bits, peer: two.peer, frame: two.frame });
+    Object.assign(two, { flags, bits, peer, frame });
     return 0;
   }
 
@@ -278,17 +279,31 @@ export class GrantModel {
       const type = entry.flags & (copy ? 3 : 3 | 256);
       if (first && (type !== 1 || entry.peer !== user.id)) return -1;
       if (writes && (entry.flags & 4) !== 0) return -1;
-      if (first && !this.#has(granter, entry.frame)) return -9;
-      if (!first && copy && entry.frame !== entry.used) return -1;
+      entry.bits |= writes ? 24 : 8;
+      if (first && !this.#has(granter, entry.frame)) {
+        this.#unpin(entry, []);
+        return -9;
+      }
+      if (!first && copy && entry.frame !== entry.used) {
+        this.#unpin(entry, []);
+        return -1;
+      }
     } else if (copy && !granter.alive) return -2;
     if (first) Object.assign(entry, { user: user.id, used: entry.frame });
     for (const kind of kinds(flags)) entry.uses[kind]++;
     return entry;
   }
 
+  /** What is over is counted down; the bits go with the last writer and the last user. */
+  #unpin(entry: ModelEntry, over: readonly Kind[]): void {
+    for (const kind of over) entry.uses[kind]--;
+    if (!isWritten(entry)) entry.bits &= 8;
+    if (!isUsed(entry)) entry.bits = 0;
+  }
+
   #end(mapper: ModelDomain, name: string, halves: number): void {
     const mapping = mapper.mappings.get(name) as ModelMapping;
-    for (const kind of kinds((mapping.flags & halves) | (mapping.flags & 4))) mapping.entry.uses[kind]--;
+    this.#unpin(mapping.entry, kinds((mapping.flags & halves) | (mapping.flags & 4)));
     mapping.flags &= ~halves;
     if ((mapping.flags & 3) !== 0) return;
     mapper.mappings.delete(name);

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { gntst } from '../../../core/abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef, PAGE_SIZE } from '../../../core/abi/units.js';
+import { CopyList } from '../../../core/hypervisor/copy-list.js';
 import { parked } from '../../../core/hypervisor/doorbell.js';
 import { type GnttabCopy, gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gtf, RESERVED_REFS } from '../../../core/hypervisor/grant-entries.js';
@@ -79,6 +80,21 @@ describe('the granting protocol (grant_table.h)', () => {
       expect(hypervisor.ledger(dom1).heldPages).to.equal(1);
       expect(unmap(handle)).to.equal(gntst.okay);
       expect(hypervisor.ledger(dom1).heldPages).to.equal(0);
+    });
+
+    it('deceives nobody but itself by in-use bits that it writes: Xen goes by its own record', () => {
+      const own = ok(hypervisor.pages.populate(dom3, dom3, 1));
+      const handle = ok(map(hostMap | readonly));
+      words()[entry] = gtf.permitAccess | (dom3 << 16);
+      const list = new CopyList();
+      list.add(ref, 0, own, 0, 1);
+      for (const toPeer of [false, true]) {
+        hypervisor.grantCopy.copyList(dom3, dom1, list, toPeer);
+        expect(list.status(0)).to.equal(gntst.general_error);
+      }
+      expect(hypervisor.grantMap.map(dom3, dom1, ref, hostMap)).to.equal(gntst.general_error);
+      expect(unmap(handle)).to.equal(gntst.okay);
+      expect(hypervisor.grantMap.map(dom3, dom1, ref, hostMap)).to.be.at.least(0);
     });
 
     it('is told by nobody that an entry is free again', () => {

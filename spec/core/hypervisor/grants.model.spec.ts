@@ -1,7 +1,7 @@
 import { expectAgreement } from './grant-commands.js';
 
 /** Random histories: more for a campaign. */
-const runs = Number(process.env.SPLITRING_GRANT_RUNS || 120);
+const runs = Number(process.env.SPLITRING_GRANT_RUNS || 100);
 const seed = Number(process.env.SPLITRING_SEED || Date.now() % 2 ** 31);
 
 describe('grants against a plain model (XSA-218, 224, 228, 230, 236)', () => {
