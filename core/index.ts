@@ -43,7 +43,7 @@ export {
 export { FrontRing } from './abi/front-ring.js';
 export { type Abi, abis } from './abi/layout.js';
 export type { PortStatus } from './abi/port-status.js';
-export { type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
+export { type PacketShape, type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
 export {
   type ArrayDraft,
   type ArrayView,
@@ -104,6 +104,7 @@ export type { BackLink, BackOffer } from './xenbus/back-link.js';
 export { type BackState, type BackStep, backendTable, backSteps } from './xenbus/back-table.js';
 export { boot, type DomainModule } from './xenbus/boot.js';
 export { connection, type Device, devices$, serveDevices } from './xenbus/bus.js';
+export type { CreditSender } from './xenbus/credit.js';
 export type { DeviceInfo } from './xenbus/device-info.js';
 export {
   type Backend,
@@ -119,7 +120,10 @@ export type { FrontLink, FrontNegotiation } from './xenbus/front-link.js';
 export { type FrontState, type FrontStep, frontendTable, frontSteps } from './xenbus/front-table.js';
 export { flag, type Key, type Keys, type KeyValues, oneOf, text, uint } from './xenbus/keys.js';
 export { Offer } from './xenbus/offer.js';
+export type { PacketReceiver, Packets } from './xenbus/packet-responses.js';
+export type { Packet } from './xenbus/packet-slots.js';
 export type { BackGrants, FrontGrants } from './xenbus/peer-grants.js';
+export type { Arrivals, PacketPosts } from './xenbus/posted.js';
 export {
   type AnyProtocol,
   type BackendValues,
@@ -129,12 +133,22 @@ export {
   type Protocol,
   type PublishValues,
   protocol,
+  type QueueKeys,
   type RequestView,
   type ResponseDraft,
+  type RingsProtocol,
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
-export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
+export type { Done, Fill, Lost, PacketSender, RequestRing } from './xenbus/requests.js';
 export type { Serve } from './xenbus/responses.js';
+export {
+  type BackEnd,
+  type CreditRing,
+  creditRing,
+  type FrontEnd,
+  type PacketRing,
+  packetRing,
+} from './xenbus/rings.js';
 export type { Drain, Slots } from './xenbus/slots.js';
 export { parseState, type Wait, type XenbusState, xenbusState } from './xenbus/states.js';

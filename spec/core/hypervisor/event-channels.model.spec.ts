@@ -197,13 +197,29 @@ const commands = [
   ),
   command(
     'share',
-    [fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 }), irq],
-    (m, a, b, number) => [a, b].map((id) => [m.mapPirq(0, id, number, number), m.bindPirq(id, number, true)]),
-    ({ hypervisor: h }, a, b, number) =>
-      [a, b].map((id) => [
+    [fc.integer({ min: 1, max: 3 }), fc.integer({ min: 1, max: 3 }), irq, fc.constantFrom(3, 3, 3, 1, 2, 0)],
+    (m, a, b, number, flags) =>
+      [a, b].map((id, i) => [m.mapPirq(0, id, number, number), m.bindPirq(id, number, (flags & (1 << i)) !== 0)]),
+    ({ hypervisor: h }, a, b, number, flags) =>
+      [a, b].map((id, i) => [
         h.pirqs.map(of(0), of(id), mapPirqType.gsi, number, number),
-        h.pirqs.bind(of(id), number, BIND_PIRQ_WILL_SHARE),
+        h.pirqs.bind(of(id), number, (flags & (1 << i)) !== 0 ? BIND_PIRQ_WILL_SHARE : 0),
       ]),
+  ),
+  command(
+    'an interrupt that moves before it is found',
+    [fc.constantFrom(1, 2), vcpu],
+    (m, id, on) => {
+      const bound = m.bindVirq(id, 11, 0);
+      m.raiseVirq(id, 0, 11);
+      return [bound, m.bindVcpu(id, bound, on), m.scan(id, 0)];
+    },
+    ({ hypervisor: h }, id, on) => {
+      const bound = h.virqs.bind(of(id), 11, 0);
+      h.virqs.raiseDomain(h.memory.slotOf(id), 11);
+      const moved = h.eventChannels.bindVcpu(of(id), at(bound), on);
+      return [bound, moved, [...deliverOn(h, of(id), 0)].sort((a, b) => a - b)];
+    },
   ),
   command(
     'unmap_pirq',
