@@ -10,7 +10,7 @@ import { control } from '../../../core/hypervisor/layout.js';
 import { BIND_PIRQ_WILL_SHARE, mapPirqType } from '../../../core/hypervisor/pirqs.js';
 import { EventModel, type ModelOptions, type ModelPort } from './event-model.js';
 import { expectSound } from './invariants.js';
-import { deliverOn } from './machine.js';
+import { bringUp, deliverOn } from './machine.js';
 
 interface Real {
   readonly hypervisor: Hypervisor;
@@ -40,6 +40,7 @@ const create = (model: EventModel, { hypervisor }: Real, domid: number): void =>
     vcpus: made.vcpus,
   });
   expect(result).to.equal(0);
+  bringUp(hypervisor, domid as Domid);
 };
 
 /** @param ports those that are looked at, of each domain; all of them at the end */
@@ -62,7 +63,10 @@ const compare = (model: EventModel, { hypervisor, rung }: Real, ports = 10): voi
       check(masked === domain.mask.has(port), `MASK of ${what}`);
     }
     domain.vcpus.forEach(({ upcall }, vcpu) => {
-      check(hypervisor.doorbell.hasUpcallOn(id, vcpu) === upcall, `upcall of vCPU ${vcpu} of domain ${domid}`);
+      check(
+        hypervisor.sharedInfo.hasUpcall(hypervisor.sharedInfo.infoOf(slot, vcpu)) === upcall,
+        `upcall of vCPU ${vcpu} of domain ${domid}`,
+      );
     });
   }
   for (const virq of [2, 8]) check(hypervisor.virqs.owner(virq) === model.owner(virq), `owner of VIRQ ${virq}`);
@@ -327,7 +331,10 @@ const commands = [
     [dom],
     (m, caller) => m.park(caller),
     ({ hypervisor: h }, caller) => {
-      h.doorbell.rest(of(caller), parked);
+      const slot = h.memory.slotOf(caller);
+      // One that is paused rests whatever waits for it: that is the scheduler's rule, not the events'.
+      const isPaused = slot >= 0 && h.memory.words[h.memory.control(slot) + control.pauseCount] !== 0;
+      if (!isPaused) h.doorbell.rest(of(caller), parked);
     },
   ),
   fc.integer({ min: 1, max: 3 }).map((target) => ({

@@ -347,7 +347,7 @@ export class EventModel {
 
   park(caller: number): void {
     const own = this.domains.get(caller);
-    if (own !== undefined) own.parked = !own.vcpus.some(({ upcall }) => upcall);
+    if (own !== undefined && !own.paused) own.parked = !own.vcpus.some(({ upcall }) => upcall);
   }
 
   #free(domain: ModelDomain): number {
