@@ -221,6 +221,21 @@ describe('the virtual exceptions of a domain', () => {
     expect(seen).to.have.length(100);
   });
 
+  it('goes on in the next entry where it was, deep in handlers that return', async () => {
+    const { traps, entry, hypervisor, grants } = it_;
+    traps.registers.rsp = traps.addressOf(grants.alloc(4), 4 * PAGE_SIZE);
+    let depth = 0;
+    traps.code(HANDLER, () => {
+      if (++depth < 200) void traps.int3();
+    });
+    traps.setTrapTable([{ vector: 3, address: HANDLER }]);
+    const resumed = traps.int3();
+    let entries = 0;
+    for (; hypervisor.doorbell.hasUpcall(dom1); entries++) entry.enterAll();
+    expect([depth, entries > 1]).to.eql([200, true]);
+    expect((await settled(resumed)) !== 'not yet').to.equal(true);
+  });
+
   it('comes back to an event callback that leaves events pending, and to others in between', () => {
     const { traps, entry, seen, hypervisor } = it_;
     const peer = channel();
@@ -248,6 +263,7 @@ describe('the virtual exceptions of a domain', () => {
       traps.code(FAILSAFE, (frame) => {
         seen.push('failsafe');
         ({ segments } = frame);
+        Object.assign(traps.registers, { ds: 0, es: 0, fs: 0, gs: 0 });
         frame.cs = abi === 'x86_32-abi' ? 0xe019 : 0xe030;
         frame.rip = 0x7777n;
       });
@@ -259,7 +275,7 @@ describe('the virtual exceptions of a domain', () => {
       entry.enterAll();
       expect(seen, abi).to.eql(['failsafe']);
       expect(segments).to.eql({ ds: 0x11, es: 0x22, fs: 0x33, gs: 0x44 });
-      expect(await resumed).to.include({ rip: 0x7777n, rsp, ds: 0x11, gs: 0x44 });
+      expect(await resumed).to.include({ rip: 0x7777n, rsp, ds: 0x11, es: 0x22, fs: 0x33, gs: 0x44 });
     }
   });
 
