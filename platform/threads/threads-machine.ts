@@ -151,8 +151,8 @@ export class ThreadsMachine extends HypervisorMachine {
     return this.#domains.get(domid)?.shutdown;
   }
 
-  override async guest(name: string, abi?: Abi): Promise<Domain> {
-    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+  override async guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi && { abi }), ...(vcpus !== undefined && { vcpus }) });
     const { home } = this.#entry(domid);
     if (home instanceof DomainThread) throw new Error(`domain ${name} has a thread of its own`);
     return home.domain;

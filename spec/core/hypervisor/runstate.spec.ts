@@ -40,7 +40,9 @@ describe('the runstates of vCPUs', () => {
   });
 
   it('never drift from system time, whatever happens (vcpu.h)', () => {
-    const steps = fc.array(fc.record({ state: fc.integer({ min: 0, max: 3 }), ns: fc.nat(2 ** 31) }), { maxLength: 50 });
+    const steps = fc.array(fc.record({ state: fc.integer({ min: 0, max: 3 }), ns: fc.nat(2 ** 31) }), {
+      maxLength: 50,
+    });
     fc.assert(
       fc.property(steps, (all) => {
         machine = timedMachine();
@@ -102,7 +104,12 @@ describe('the runstates of vCPUs', () => {
       it('are refused a place that is not the guest’s, or not whole, or not aligned: EFAULT, and the old one stays', () => {
         ok(register(0));
         const theirs = ok(machine.hypervisor.pages.populate(dom2, dom2, 1));
-        for (const address of [theirs * PAGE_SIZE, frame * PAGE_SIZE + PAGE_SIZE - size + 4, frame * PAGE_SIZE + 2, -4]) {
+        for (const address of [
+          theirs * PAGE_SIZE,
+          frame * PAGE_SIZE + PAGE_SIZE - size + 4,
+          frame * PAGE_SIZE + 2,
+          -4,
+        ]) {
           expect(machine.hypervisor.vcpuOps.registerRunstateArea(dom1, 1, address)).to.equal(-errno.EFAULT);
         }
         change(runstate.running, 1);

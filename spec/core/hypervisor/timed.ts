@@ -30,4 +30,3 @@ export const timedMachine = (options: Omit<DomainOptions, 'domid'> = {}): TimedM
   for (const domid of [dom1, dom2]) addDomain(hypervisor, domid, options);
   return Object.assign(machine, { hypervisor, rung });
 };
-

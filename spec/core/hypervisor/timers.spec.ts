@@ -24,7 +24,8 @@ describe('the timers of a vCPU', () => {
     machine.now += ns;
     timers().expire(slot, machine.now);
   };
-  const state = (now: RunstateNumber, vcpu = 0): void => machine.hypervisor.runstates.change(slot, vcpu, now, machine.now);
+  const state = (now: RunstateNumber, vcpu = 0): void =>
+    machine.hypervisor.runstates.change(slot, vcpu, now, machine.now);
 
   beforeEach(() => {
     machine = timedMachine({ vcpus: 2 });
