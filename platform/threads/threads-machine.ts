@@ -130,8 +130,8 @@ export class ThreadsMachine extends HypervisorMachine {
       destroy: (domid) => this.#kill(domid),
     });
     const threads = (): readonly Watched[] =>
-      [...this.#domains.values()].flatMap(({ domid, name, home, dead }) =>
-        home instanceof DomainThread && home.runs && !dead ? [{ domid, name, thread: home }] : [],
+      [...this.#domains.values()].flatMap(({ domid, name, home, dead, introduced }) =>
+        home instanceof DomainThread && introduced && !dead ? [{ domid, name, thread: home }] : [],
       );
     if (watchdog !== undefined) {
       this.#yields = new YieldWatch(watchdog, threads, ({ domid, name }, text) =>
