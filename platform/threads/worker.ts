@@ -7,10 +7,16 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
-import { HostClock } from '../hypervisor/host-clock.js';
+import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { HostClock, timeSince } from '../hypervisor/host-clock.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
 import { startDomain } from '../hypervisor/start-domain.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
+import { HypervisorVcpus } from '../hypervisor/vcpus.js';
 import { activeRequests } from './active-requests.js';
-import { DomainLoop } from './domain-loop.js';
+import { computing } from './compute.js';
+import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
@@ -35,7 +41,7 @@ const doorbells = new Doorbells((other) => {
   }
   return doorbells.find(other) ?? given.main;
 });
-const hypervisor = new Hypervisor(given.memory, doorbells.ring);
+const hypervisor = new Hypervisor(given.memory, doorbells.ring, undefined, timeSince(given.boot));
 new ThreadLife(hypervisor.memory).publish(domid);
 const loop = new DomainLoop(hypervisor.doorbell, {
   blocking: given.blocking,
@@ -58,6 +64,10 @@ const channels = new HypervisorEventChannels(
   loop.linger,
 );
 const grants = new HypervisorGrantTable(hypervisor, domid);
+const entry = new GuestEntry(hypervisor, domid, channels, (error) => log(faultEntry(given.name, error)));
+entry.onDeadline = () => loop.schedule();
+hypervisor.sched.onShutdown = (_, code) => tell({ type: 'shutdown', code });
+hypervisor.sched.onWatchdog = () => tell({ type: 'watchdog' });
 bindDomain(
   domain,
   { cmdline: given.cmdline, ...(given.offer === undefined ? {} : { offer: given.offer }) },
@@ -65,12 +75,24 @@ bindDomain(
     clock,
     channels,
     grants,
+    physdev: new HypervisorPhysdev(hypervisor, domid),
+    vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
+    sched: new HypervisorSched(hypervisor, domid, entry),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),
+    traps: () =>
+      new HypervisorTraps({
+        hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => log(faultEntry(given.name, error)),
+        onCrash: (crash) => tell({ type: 'stopped', error: plainError(crash) }),
+      }),
   },
 );
-loop.add(domid, channels);
+loop.add(domid, enterable(entry));
 
 const go = async (): Promise<void> => {
   try {

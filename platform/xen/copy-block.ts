@@ -37,18 +37,26 @@ export class CopyBlock {
     return this.#count === COPY_SEGMENTS;
   }
 
+  /** Adds a copy between a peer's granted page and an address. */
   add(peer: Domid, ref: number, offset: number, address: number, length: number, toPeer: boolean): void {
-    const view = this.#view;
-    const at = HEADER + this.#count++ * SEGMENT;
-    const own = toPeer ? at : at + 8;
-    const foreign = toPeer ? at + 8 : at;
-    view.setBigUint64(own, BigInt(address), true);
-    view.setUint32(foreign, ref, true);
-    view.setUint16(foreign + 4, offset, true);
-    view.setUint16(foreign + 6, peer, true);
-    view.setUint16(at + 16, length, true);
-    view.setUint16(at + 18, toPeer ? GNTCOPY_dest_gref : GNTCOPY_source_gref, true);
-    view.setInt16(at + STATUS, 0, true);
+    const at = this.#begin(length, toPeer ? GNTCOPY_dest_gref : GNTCOPY_source_gref);
+    this.#view.setBigUint64(toPeer ? at : at + 8, BigInt(address), true);
+    this.#foreign(toPeer ? at + 8 : at, peer, ref, offset);
+  }
+
+  /** Adds a copy between the granted pages of two peers. */
+  addBetween(
+    from: Domid,
+    fromRef: number,
+    fromOffset: number,
+    to: Domid,
+    toRef: number,
+    toOffset: number,
+    length: number,
+  ): void {
+    const at = this.#begin(length, GNTCOPY_source_gref | GNTCOPY_dest_gref);
+    this.#foreign(at, from, fromRef, fromOffset);
+    this.#foreign(at + 8, to, toRef, toOffset);
   }
 
   /** Copies what was added. @throws XenError when the call itself fails, and nothing can be said of any segment */
@@ -65,13 +73,28 @@ export class CopyBlock {
     return this.#view.getInt16(HEADER + segment * SEGMENT + STATUS, true);
   }
 
+  /** A reference that a segment names: the source's, if it has one. */
   ref(segment: number): number {
     const at = HEADER + segment * SEGMENT;
-    const isToPeer = (this.#view.getUint16(at + 18, true) & GNTCOPY_dest_gref) !== 0;
-    return this.#view.getUint32(isToPeer ? at + 8 : at, true);
+    const isFromPeer = (this.#view.getUint16(at + 18, true) & GNTCOPY_source_gref) !== 0;
+    return this.#view.getUint32(isFromPeer ? at : at + 8, true);
   }
 
   clear(): void {
     this.#count = 0;
+  }
+
+  #begin(length: number, flags: number): number {
+    const at = HEADER + this.#count++ * SEGMENT;
+    this.#view.setUint16(at + 16, length, true);
+    this.#view.setUint16(at + 18, flags, true);
+    this.#view.setInt16(at + STATUS, 0, true);
+    return at;
+  }
+
+  #foreign(at: number, peer: Domid, ref: number, offset: number): void {
+    this.#view.setUint32(at, ref, true);
+    this.#view.setUint16(at + 4, offset, true);
+    this.#view.setUint16(at + 6, peer, true);
   }
 }

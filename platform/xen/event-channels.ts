@@ -2,6 +2,7 @@ import { writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import type { Domid, Port } from '../../core/abi/units.js';
 import { PAGE_SIZE } from '../../core/abi/units.js';
+import type { VcpuVirq, Virq } from '../../core/abi/virq.js';
 import { type EventChannel, EventChannels } from '../../core/domain/event-channels.js';
 import { XenError } from '../../core/errors.js';
 import type { Arena } from './arena.js';
@@ -62,6 +63,13 @@ export class XenEventChannels extends EventChannels implements Disposable {
     this.#argument.words[1] = remotePort;
     const what = (): string => `EVTCHNOP_bind_interdomain to port ${remotePort} of domain ${remote}`;
     return this.#channel(this.#call(evtchn.BIND_INTERDOMAIN), what);
+  }
+
+  /** As {@link EventChannels.bindVirq}, on vCPU 0, which Linux chooses. @throws XenError ENOSYS for another */
+  override bindVirq(virq: Virq, vcpu = 0): EventChannel {
+    if (vcpu !== 0) return super.bindVirq(virq as VcpuVirq, vcpu);
+    this.#argument.words[0] = virq;
+    return this.#channel(this.#call(evtchn.BIND_VIRQ), () => `EVTCHNOP_bind_virq of VIRQ ${virq}`);
   }
 
   /** Closes all channels and the device. */

@@ -1,7 +1,14 @@
 import { errno } from '../../core/abi/errno.js';
 import { gntst } from '../../core/abi/gntst.js';
 import { asGrantRef, type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
-import { type CopySegment, GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
+import {
+  type CopySegment,
+  GrantTable,
+  type GrantTableSize,
+  type Page,
+  type PeerCopySegment,
+  type SharedPage,
+} from '../../core/domain/grant-table.js';
 import { GrantError, XenError } from '../../core/errors.js';
 import { FramePage, FrameViews, GrantedPage, MappedPage, OwnPage } from '../hypervisor/page.js';
 import type { Arena } from './arena.js';
@@ -128,12 +135,50 @@ export class XenGrantTable extends GrantTable {
     return new MappedPage(this.#views, frame, count, index, this.#unmap);
   }
 
+  /** As {@link GrantTable.mapEach}; one call for each, since the kernel does not say which of several has failed. */
+  override mapEach(
+    peer: Domid,
+    refs: readonly GrantRef[],
+    options?: { readonly readonly?: boolean },
+  ): readonly (Page | GrantError)[] {
+    return refs.map((ref) => {
+      try {
+        return this.map(peer, [ref], options);
+      } catch (error) {
+        if (error instanceof GrantError) return error;
+        throw error;
+      }
+    });
+  }
+
+  /** @throws XenError ENOSYS: the kernel has the table, and does not let its processes ask */
+  override get size(): GrantTableSize {
+    throw new XenError('ENOSYS', 'GNTTABOP_query_size, which Linux does not offer to a process');
+  }
+
   override copyTo(peer: Domid, segments: readonly CopySegment[]): void {
     this.#copy(peer, segments, true);
   }
 
   override copyFrom(peer: Domid, segments: readonly CopySegment[]): void {
     this.#copy(peer, segments, false);
+  }
+
+  override copyBetween(from: Domid, to: Domid, segments: readonly PeerCopySegment[]): void {
+    const block = this.#block;
+    let failed: GrantError | undefined;
+    for (const segment of segments) {
+      const { length, fromOffset, toOffset } = segment;
+      if (length === 0) continue;
+      if (fromOffset + length > PAGE_SIZE || toOffset + length > PAGE_SIZE) {
+        failed ??= new GrantError(gntst.bad_copy_arg, copyOf(segment.from, from));
+        continue;
+      }
+      block.addBetween(from, segment.from, fromOffset, to, segment.to, toOffset, length);
+      if (block.isFull) failed = this.#copyBlock(from, failed);
+    }
+    if (block.count > 0) failed = this.#copyBlock(from, failed);
+    if (failed !== undefined) throw failed;
   }
 
   override copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {

@@ -3,6 +3,7 @@ const ioc = (type: string, nr: number, size: number): number => (size << 16) | (
 
 /** Requests of /dev/xen/evtchn (linux/include/uapi/xen/evtchn.h). */
 export const evtchn = {
+  BIND_VIRQ: ioc('E', 0, 4),
   BIND_INTERDOMAIN: ioc('E', 1, 8),
   BIND_UNBOUND_PORT: ioc('E', 2, 4),
   UNBIND: ioc('E', 3, 4),

@@ -11,6 +11,9 @@ export const toolstackOf = (domain: Domain): Toolstack => {
     const domctl: Domctl = {
       create: leftToXl('created'),
       unpause: leftToXl('unpaused'),
+      pause: leftToXl('paused'),
+      shutdown: leftToXl('shut down'),
+      resume: leftToXl('resumed'),
       destroy: leftToXl('destroyed'),
     };
     container.bind(Domctl).toConstantValue(domctl);

@@ -14,10 +14,10 @@ import {
   type XenStore,
 } from '../../core/index.js';
 import type { MachineLogEntry } from '../../core/toolstack/index.js';
-import { bindDomain } from '../hypervisor/bind-domain.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HostClock } from '../hypervisor/host-clock.js';
 import { Arena } from './arena.js';
+import { bindXenDomain } from './bind-domain.js';
 import { checkXen, openDevice } from './device.js';
 import { XenEventChannels } from './event-channels.js';
 import { XenGrantTable } from './grant-table.js';
@@ -87,7 +87,7 @@ export class XenDomain implements Disposable {
       name = options.name ?? (await store.store.read('name')) ?? `domain ${domid}`;
       const domain = cleanup.use(new Domain(domid, name));
       const report = options.report ?? ((): void => {});
-      bindDomain(domain, options, { clock, channels, grants, store: store.store, log, report });
+      bindXenDomain(domain, options, { clock, channels, grants, store: store.store, log, report });
       return new XenDomain(domain, store, grants, channels, cleanup);
     } catch (error) {
       cleanup[Symbol.dispose]();

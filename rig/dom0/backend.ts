@@ -32,13 +32,13 @@ export class Backend extends Running {
     return Object.fromEntries([...line.matchAll(/(\d+) (\w+)/g)].map(([, count, what]) => [what, Number(count)]));
   }
 
-  /** Waits until it holds no more than with no device. */
-  async holdsNothing(idle: Readonly<Record<string, number>>): Promise<void> {
+  /** Waits until it holds no more than it did. @param save what may have changed: others go on mapping pages */
+  async holdsNothing(idle: Readonly<Record<string, number>>, save = ''): Promise<void> {
     let last = '';
     const ask = async (): Promise<true | undefined> => {
       const now = await this.holdings();
       last = Object.entries(now)
-        .filter(([what, count]) => count !== idle[what])
+        .filter(([what, count]) => count !== idle[what] && what !== save)
         .map(([what, count]) => `${count} ${what} instead of ${idle[what]}`)
         .join(', ');
       return last === '' ? true : undefined;
