@@ -1,0 +1,25 @@
+export { MAX_QUEUES, NetBackend, VifObserver } from './backend.js';
+export { Bridge, type BridgePort, type BridgeSide, Bridges } from './bridge.js';
+export {
+  folded,
+  pseudoHeader,
+  sumOf,
+  verifyChecksum,
+  writeBlankChecksum,
+  writeChecksum,
+  writeIpv4Checksum,
+} from './checksum.js';
+export { AGEING } from './forwarding-table.js';
+export { type Checksum, checksum, Frame } from './frame.js';
+export { FrameBatch } from './frame-batch.js';
+export { NetFeatures, NetFrontend } from './frontend.js';
+export { etherType, Headers, ipProtocol, read16, write16 } from './headers.js';
+export { BROADCAST, type Mac, parseMac, sameMac, showMac } from './mac.js';
+export { Nic, type OutgoingFrame } from './nic.js';
+export type { NicTx, WritePart } from './nic-tx.js';
+export { type DropReason, dropReasons, PortStatistics } from './port-statistics.js';
+export { ETHERNET_HEADER, MAX_PACKET, MTU, noOffloads, type Offloads, vif } from './protocol.js';
+export { parseRate, type Rate } from './rate-limit.js';
+export { type Passing, Vif } from './vif.js';
+export { type VifConfig, type VifKeys, vifKeys } from './vif-keys.js';
+export { type GsoType, gsoType } from './wire.js';
