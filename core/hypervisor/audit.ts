@@ -9,8 +9,9 @@ import { control, life, PAGE_WORDS, slotPage } from './layout.js';
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
-import { interdomainPort, type Ports, peerPortOf, peerSlotOf, portState, stateOf } from './ports.js';
+import { interdomainPort, irqOf, type Ports, peerPortOf, peerSlotOf, portState, stateOf, virqPort } from './ports.js';
 import type { Teardown } from './teardown.js';
+import type { VirqPorts } from './virq-ports.js';
 
 /**
  * What follows the death of a domain's thread, at whatever store it died. Of each relation one side is the truth: the port that
@@ -26,6 +27,7 @@ export class Audit {
   readonly #ports: Ports;
   readonly #events: EventChannelOps;
   readonly #doorbell: Doorbell;
+  readonly #virqs: VirqPorts;
   readonly #pins: GrantPins;
   readonly #maptrack: Maptrack;
   readonly #map: GrantMap;
@@ -39,6 +41,7 @@ export class Audit {
     readonly ports: Ports;
     readonly events: EventChannelOps;
     readonly doorbell: Doorbell;
+    readonly virqPorts: VirqPorts;
     readonly pins: GrantPins;
     readonly maptrack: Maptrack;
     readonly map: GrantMap;
@@ -52,6 +55,7 @@ export class Audit {
     this.#ports = parts.ports;
     this.#events = parts.events;
     this.#doorbell = parts.doorbell;
+    this.#virqs = parts.virqPorts;
     this.#pins = parts.pins;
     this.#maptrack = parts.maptrack;
     this.#map = parts.map;
@@ -103,13 +107,25 @@ export class Audit {
   #mendPorts(mended: string[]): void {
     for (const slot of this.#domains.slots()) {
       this.#words[this.#memory.control(slot) + control.freePortHint] = 0;
+      this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
-        const word = this.#ports.get(slot, port);
-        if (stateOf(word) !== portState.interdomain) continue;
-        if (this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port)) continue;
+        if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);
       }
+    }
+  }
+
+  /** Whether what a port is bound to is bound to the port. */
+  #isWhole(slot: number, port: number): boolean {
+    const word = this.#ports.get(slot, port);
+    switch (stateOf(word)) {
+      case portState.interdomain:
+        return this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port);
+      case portState.virq:
+        return this.#virqs.isBound(slot, irqOf(word), port);
+      default:
+        return true;
     }
   }
 

@@ -62,14 +62,24 @@ export class Domains {
   readonly #frames: Frames;
   readonly #ports: Ports;
   readonly #grants: GrantEntries;
+  readonly #begin: (slot: number) => void;
 
-  constructor(memory: MachineMemory, lock: Lock, frames: Frames, ports: Ports, grants: GrantEntries) {
+  /** @param begin readies the vCPUs and the time of a slot whose words are set; the lock is held */
+  constructor(
+    memory: MachineMemory,
+    lock: Lock,
+    frames: Frames,
+    ports: Ports,
+    grants: GrantEntries,
+    begin: (slot: number) => void,
+  ) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#lock = lock;
     this.#frames = frames;
     this.#ports = ports;
     this.#grants = grants;
+    this.#begin = begin;
   }
 
   /**
@@ -103,6 +113,7 @@ export class Domains {
       words[at + control.maxGrantFrames] = maxGrantFrames;
       words[at + control.maxMaptrackFrames] = maxMaptrackFrames;
       words[at + slotPage.refMap] = 2 ** RESERVED_REFS - 1;
+      this.#begin(slot);
       if (this.#ports.init(slot) && this.#grants.grow(slot, 1)) {
         Atomics.store(words, at + control.life, life.alive);
         Atomics.store(words, this.#memory.domids + options.domid, slot + 1);

@@ -70,15 +70,19 @@ export class Doorbell {
     return slot < 0 ? 0 : Atomics.load(this.#words, this.#memory.control(slot) + control.wake);
   }
 
-  /** Whether any vCPU of the domain is to be entered: evtchn_upcall_pending set, evtchn_upcall_mask clear. */
+  /**
+   * Whether any vCPU of the domain is to be entered: evtchn_upcall_pending set and evtchn_upcall_mask clear, or else attention asked
+   * for; and up, and not paused.
+   */
   hasUpcall(domid: Domid): boolean {
     const slot = this.#memory.slotOf(domid);
     if (slot < 0) return false;
     const page = this.#sharedInfo.at(slot);
-    if (this.#sharedInfo.hasUpcall(page)) return true;
+    const attention = this.#vcpus.attention(slot);
+    if ((attention !== 0 || this.#sharedInfo.hasUpcall(page)) && this.#isDue(slot, page, attention, 0)) return true;
     const count = this.#vcpus.count(slot);
     for (let vcpu = 1; vcpu < count; vcpu++) {
-      if (this.#sharedInfo.hasUpcall(this.#sharedInfo.infoIn(page, vcpu))) return true;
+      if (this.#isDue(slot, page, attention, vcpu)) return true;
     }
     return false;
   }
@@ -86,7 +90,15 @@ export class Doorbell {
   /** Whether one vCPU of the domain is to be entered. */
   hasUpcallOn(domid: Domid, vcpu: number): boolean {
     const slot = this.#memory.slotOf(domid);
-    return slot >= 0 && this.#vcpus.has(slot, vcpu) && this.#sharedInfo.hasUpcall(this.#sharedInfo.infoOf(slot, vcpu));
+    if (slot < 0 || !this.#vcpus.has(slot, vcpu)) return false;
+    return this.#isDue(slot, this.#sharedInfo.at(slot), this.#vcpus.attention(slot), vcpu);
+  }
+
+  #isDue(slot: number, page: number, attention: number, vcpu: number): boolean {
+    return (
+      ((attention & (1 << vcpu)) !== 0 || this.#sharedInfo.hasUpcall(this.#sharedInfo.infoIn(page, vcpu))) &&
+      this.#vcpus.mayRun(slot, vcpu)
+    );
   }
 
   /**

@@ -6,6 +6,7 @@ import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import {
   interdomainPort,
+  irqOf,
   type Ports,
   peerPortOf,
   peerSlotOf,
@@ -16,6 +17,7 @@ import {
 } from './ports.js';
 import { portsOf2Level, type SharedInfo } from './shared-info.js';
 import type { Vcpus } from './vcpus.js';
+import type { VirqPorts } from './virq-ports.js';
 
 const EVENTS_32 = portsOf2Level(true);
 
@@ -40,6 +42,7 @@ export class EventChannelOps {
   readonly #sharedInfo: SharedInfo;
   readonly #vcpus: Vcpus;
   readonly #doorbell: Doorbell;
+  readonly #virqs: VirqPorts;
 
   constructor(
     memory: MachineMemory,
@@ -48,6 +51,7 @@ export class EventChannelOps {
     sharedInfo: SharedInfo,
     vcpus: Vcpus,
     doorbell: Doorbell,
+    virqs: VirqPorts,
   ) {
     this.#memory = memory;
     this.#words = memory.words;
@@ -56,6 +60,7 @@ export class EventChannelOps {
     this.#sharedInfo = sharedInfo;
     this.#vcpus = vcpus;
     this.#doorbell = doorbell;
+    this.#virqs = virqs;
   }
 
   /**
@@ -130,9 +135,9 @@ export class EventChannelOps {
       case portState.interdomain:
         return { status: 'interdomain', vcpu, dom: this.#domid(peerSlotOf(word)), port: peerPortOf(word) as Port };
       case portState.pirq:
-        return { status: 'pirq', vcpu, pirq: word >>> 3 };
+        return { status: 'pirq', vcpu, pirq: irqOf(word) };
       case portState.virq:
-        return { status: 'virq', vcpu, virq: word >>> 3 };
+        return { status: 'virq', vcpu, virq: irqOf(word) };
       case portState.ipi:
         return { status: 'ipi', vcpu };
       default:
@@ -210,6 +215,8 @@ export class EventChannelOps {
     if (state === portState.free || state === portState.reserved) return -errno.EINVAL;
     if (state === portState.interdomain) {
       this.#ports.set(peerSlotOf(word), peerPortOf(word), unboundPort(this.#domid(slot)));
+    } else if (state === portState.virq) {
+      this.#virqs.release(slot, irqOf(word), port);
     }
     this.#ports.free(slot, port);
     return 0;

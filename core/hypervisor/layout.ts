@@ -22,6 +22,10 @@ export const header = {
   /** How many have attached to the memory: one is the only thread that makes calls. Never counts down. */
   attached: 5,
   lock: 32,
+  /** The owner's domid + 1 of each of the 24 virtual interrupts; 0 where it is the hardware domain's. */
+  virqOwners: 64,
+  /** Two words for each host interrupt. */
+  irqs: 128,
 } as const;
 
 /** Marks a memory that holds our Xen, in this layout. */
@@ -69,10 +73,28 @@ export const control = {
   /** The thread that makes the domain's calls, as its platform numbers threads, and when it began; 0 where nobody told. */
   thread: 80,
   threadStart: 81,
+  /** The domid + 1 of who resets the domain's ports, while one does. */
+  resetBy: 83,
+  /** Pauses that stand on the domain as a whole (sched.h `pause_count`). */
+  pauses: 96,
+  /** Those of them that a toolstack has asked for (sched.h `controller_pause_count`). */
+  controllerPauses: 97,
+  /** What the domain has been shut down for: see sched.ts. */
+  shutdown: 98,
+  /** A bit for each vCPU that waits in SCHEDOP_poll (sched.h `poll_mask`). */
+  pollMask: 99,
+  /** A bit for each vCPU that is to be entered though it has no upcall: see guest-mode.ts. */
+  attention: 100,
+  /** Which of the two watchdog timers are in use. */
+  watchdogs: 101,
+  /** When each watchdog fires, in two words. */
+  watchdogAt: 102,
   /** Lists of frames. */
   grantFrameList: 128,
   activeFrameList: 192,
   portFrameList: 512,
+  /** The timers of the vCPUs, {@link TIMER_WORDS} for each. */
+  timers: 768,
 } as const;
 
 /** Words from a slot's beginning to its further pages. */
@@ -93,15 +115,38 @@ export const VCPU_WORDS = 64;
 export const vcpuWord = {
   /** The port at which the next scan begins. */
   scanNext: 0,
+  /** vcpu_runstate_info: the state, when it was entered, and the time spent in each of the four (vcpu.h). */
+  runstate: 4,
+  runstateEntry: 8,
+  runstateTimes: 10,
+  /** Bits of {@link vcpuFlag}. */
+  flags: 5,
+  /** Pauses that stand on this vCPU alone. */
+  pauses: 6,
+  /** The port that the vCPU polls, -1 for several or none in particular, 0 where it does not poll (sched.h `poll_evtchn`). */
+  pollPort: 7,
+  /** Addresses of the registered copies of runstate and time; 0 for none. */
+  runstateArea: 18,
+  timeArea: 19,
+  /** When the time page was written last. */
+  timeStamp: 20,
   /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
   virqPorts: 40,
 } as const;
+
+/** Bits of {@link vcpuWord.flags}. */
+export const vcpuFlag = { initialised: 1, up: 2, blocked: 4 } as const;
+
+/** Words of a vCPU's timers. */
+export const TIMER_WORDS = 8;
+/** Words of a vCPU's timers, two each: 0 where a timer is stopped. */
+export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } as const;
 
 /** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */
-export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4 } as const;
+export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4, runstateUpdate: 8 } as const;
 
 /** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
 export const PORTS_PER_BUCKET = 64;

@@ -27,6 +27,12 @@ export const unboundPort = (remote: number): number => portState.unbound | ((rem
 /** The word of a port whose other end is `port` of the domain in `slot`. */
 export const interdomainPort = (slot: number, port: number): number =>
   portState.interdomain | (slot << ARGUMENT) | (port << PEER_PORT);
+/** The word of a port that is bound to a virtual interrupt. */
+export const virqPort = (virq: number): number => portState.virq | (virq << ARGUMENT);
+/** The word of a port that is bound to a physical interrupt, as its domain numbers it. */
+export const pirqPort = (pirq: number): number => portState.pirq | (pirq << ARGUMENT);
+/** The number of the interrupt that a port is bound to, virtual or physical. */
+export const irqOf = (port: number): number => port >>> ARGUMENT;
 
 /**
  * The port tables of all slots. A port's state, with what it is bound to, is one word: so every step of the state machine is one
@@ -63,6 +69,18 @@ export class Ports {
   /** Changes a valid port's word. */
   set(slot: number, port: number, word: number): void {
     Atomics.store(this.#words, this.#entry(slot, port), word);
+  }
+
+  /** Gives a valid, free port its word and the vCPU that it notifies. */
+  bind(slot: number, port: number, word: number, vcpu: number): void {
+    const entry = this.#entry(slot, port);
+    this.#words[entry + 1] = vcpu;
+    Atomics.store(this.#words, entry, word);
+  }
+
+  /** Has a bound port notify another vCPU from its next event on. */
+  setVcpu(slot: number, port: number, vcpu: number): void {
+    Atomics.store(this.#words, this.#entry(slot, port) + 1, vcpu);
   }
 
   /** The lowest free port, or -ENOSPC, -ENOMEM; -EINVAL in a domain that dies. */

@@ -104,6 +104,12 @@ export class SharedInfo {
     return (Atomics.or(this.#words, at, bit) & bit) !== 0;
   }
 
+  /** Whether the port's bit in a vCPU's evtchn_pending_sel is set. */
+  isSelected(info: number, abi32: boolean, port: number): boolean {
+    const bit = 1 << ((abi32 ? port >>> 5 : port >>> 6) & 31);
+    return (this.#load((info + (abi32 ? word.selector32 : word.selector64 + (port >>> 11))) * 4) & bit) !== 0;
+  }
+
   /** Puts selector bits back that were taken and not served. */
   reselect(info: number, abi32: boolean, half: number, bits: number): void {
     Atomics.or(this.#words, info + (abi32 ? word.selector32 : word.selector64 + half), bits);

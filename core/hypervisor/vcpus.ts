@@ -1,7 +1,7 @@
-import { control, slotPage, VCPU_WORDS } from './layout.js';
+import { control, slotPage, VCPU_WORDS, vcpuFlag, vcpuWord } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
-/** The virtual processors of all slots, and where their words lie. */
+/** The virtual processors of all slots, where their words lie, and whether they may run. */
 export class Vcpus {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
@@ -24,5 +24,42 @@ export class Vcpus {
   /** The first word of a vCPU (layout.ts `vcpuWord`). */
   word(slot: number, vcpu: number): number {
     return this.#memory.control(slot) + slotPage.vcpus + vcpu * VCPU_WORDS;
+  }
+
+  /** The vCPUs of a new domain: the first is up, the others wait for VCPUOP_initialise and VCPUOP_up. */
+  init(slot: number): void {
+    this.#words[this.word(slot, 0) + vcpuWord.flags] = vcpuFlag.initialised | vcpuFlag.up;
+  }
+
+  /** Whether a vCPU is up (VCPUOP_is_up). */
+  isUp(slot: number, vcpu: number): boolean {
+    return ((this.#words[this.word(slot, vcpu) + vcpuWord.flags] as number) & vcpuFlag.up) !== 0;
+  }
+
+  /** Whether nothing keeps a vCPU from running: it is up, and neither it nor its domain is paused (sched.h `vcpu_runnable`). */
+  mayRun(slot: number, vcpu: number): boolean {
+    const word = this.word(slot, vcpu);
+    return (
+      this.#words[this.#memory.control(slot) + control.pauses] === 0 &&
+      this.#words[word + vcpuWord.pauses] === 0 &&
+      ((this.#words[word + vcpuWord.flags] as number) & vcpuFlag.up) !== 0
+    );
+  }
+
+  /** Asks for a vCPU to be entered though it may have no upcall; who does so kicks its domain next. */
+  attend(slot: number, vcpu: number): void {
+    Atomics.or(this.#words, this.#memory.control(slot) + control.attention, 1 << vcpu);
+  }
+
+  /** The vCPUs, a bit for each, that are to be entered though they may have no upcall. */
+  attention(slot: number): number {
+    return this.#words[this.#memory.control(slot) + control.attention] as number;
+  }
+
+  /** Takes a vCPU's bit of {@link attention}; whether it was set. */
+  takeAttention(slot: number, vcpu: number): boolean {
+    const bit = 1 << vcpu;
+    if ((this.attention(slot) & bit) === 0) return false;
+    return (Atomics.and(this.#words, this.#memory.control(slot) + control.attention, ~bit) & bit) !== 0;
   }
 }

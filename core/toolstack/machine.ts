@@ -4,6 +4,7 @@ import type { Domid } from '../abi/units.js';
 import type { Domain } from '../domain/domain.js';
 import type { DomainConfig, Plain, Shutdown } from '../domain/domctl.js';
 import type { LogEntry } from '../domain/log.js';
+import type { debugKeys } from './debug-keys.js';
 import { Toolstack } from './toolstack.js';
 import { unlessGone } from './unless-gone.js';
 
@@ -65,6 +66,11 @@ export abstract class Machine implements AsyncDisposable {
   abstract quiesce(): void;
   /** How a domain has ended by itself; undefined for one that has not, and one that was destroyed since. */
   abstract lastShutdown(domid: Domid): Shutdown | undefined;
+  /**
+   * What the hypervisor prints on its console when it is sent one of the {@link debugKeys} (`xl debug-keys`), line by line.
+   * @throws RangeError for a key that has no handler; XenError EOPNOTSUPP where the machine's console cannot be read
+   */
+  abstract debugKey(key: string): Promise<string>;
   /** Resolves when nothing is left to do before the next timer. */
   abstract idle(): Promise<void>;
   /** Ends all domains, and the machine. */

@@ -1,7 +1,15 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { type DomainConfig, Domctl, type Domid, type Plain, type Shutdown, XenStore } from '../../core/index.js';
-import { Machine, type MachineLogEntry, type Report, Toolstack } from '../../core/toolstack/index.js';
+import {
+  asDebugKey,
+  type DebugKey,
+  keysHelp,
+  Machine,
+  type MachineLogEntry,
+  type Report,
+  Toolstack,
+} from '../../core/toolstack/index.js';
 import type { DomainInfo } from '../../xenstore/index.js';
 
 /** A machine's own calls behind {@link Domctl}. */
@@ -28,6 +36,19 @@ export abstract class HypervisorMachine extends Machine {
 
   override get shutdowns$(): Observable<Shutdown> {
     return this.#shutdowns$.asObservable();
+  }
+
+  /** What a domain is called; undefined when there is none, or none any more. */
+  protected abstract nameOf(domid: Domid): string | undefined;
+
+  override async debugKey(key: string): Promise<string> {
+    const nameOf = (domid: Domid): string | undefined => this.nameOf(domid);
+    const handlers: Readonly<Record<DebugKey, () => string>> = {
+      e: () => this.hypervisor.eventDump.text(nameOf),
+      g: () => this.hypervisor.grantDump.text(nameOf),
+      h: keysHelp,
+    };
+    return handlers[asDebugKey(key)]();
   }
 
   protected logged(entry: MachineLogEntry): void {

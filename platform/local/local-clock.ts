@@ -1,4 +1,5 @@
 import { Observable } from 'rxjs';
+import type { TimeSource } from '../../core/hypervisor/time-source.js';
 import { Clock } from '../../core/index.js';
 
 interface Timer {
@@ -15,6 +16,8 @@ export class LocalClock extends Clock {
   readonly simulated: boolean;
   /** Called when a timer was set. */
   onTimer: () => void = () => {};
+  /** The same time for the hypervisor. A simulated machine boots at the Unix epoch. */
+  readonly source: TimeSource;
   readonly #start = performance.now();
   readonly #timers: Timer[] = [];
   #now = 0;
@@ -23,6 +26,7 @@ export class LocalClock extends Clock {
   constructor(simulated: boolean) {
     super();
     this.simulated = simulated;
+    this.source = { systemTime: () => Math.round(this.now() * 1e6), bootTime: simulated ? 0 : Date.now() };
   }
 
   override now(): number {

@@ -19,6 +19,7 @@ import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
@@ -62,7 +63,12 @@ export class LocalMachine extends HypervisorMachine {
     this.#clock = new LocalClock(clock === 'simulated');
     this.#scheduler = new Scheduler(this.seed, this.#clock, (name, error) => this.#fault(name, error));
     const wake = (): void => this.#scheduler.wake();
-    this.hypervisor = Hypervisor.create(memory === undefined ? {} : { bytes: memory }, wake);
+    this.hypervisor = Hypervisor.create(
+      memory === undefined ? {} : { bytes: memory },
+      wake,
+      undefined,
+      this.#clock.source,
+    );
     this.#outbox = this.#queue('machine');
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
     this.dom0 = new Domain(DOM0, 'dom0');
@@ -219,18 +225,24 @@ export class LocalMachine extends HypervisorMachine {
     if (!this.#disposed) this.#server.checkDomains();
   }
 
+  protected override nameOf(domid: Domid): string | undefined {
+    return domid === DOM0 ? this.dom0.name : this.#domains.get(domid)?.domain.name;
+  }
+
   /** What each domain has on this machine, dom0 too. */
   #place(domain: Domain): Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'runnable'> {
     const { domid, name } = domain;
     const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(name, error));
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
     const { doorbell } = this.hypervisor;
+    const entry = new GuestEntry(this.hypervisor, domid, channels);
     const runnable = {
       name,
       ready: () => doorbell.hasUpcall(domid),
       run: () => {
         doorbell.wake(domid);
-        channels.enter();
+        entry.enterAll();
+        entry.leaveAll();
         doorbell.rest(domid, parkedState);
       },
     };

@@ -8,6 +8,8 @@ import { AdaptiveSpinner, type Spinner } from './spinner.js';
 export interface Enterable {
   /** Delivers pending events, at most `limit`; returns how many. */
   enter(limit?: number): number;
+  /** The thread has nothing more to do for it. */
+  leave?(): void;
 }
 
 /** How a loop rests. */
@@ -162,7 +164,10 @@ export class DomainLoop {
   /** Leaves all domains to be rung for; false when one of them has an upcall after all. */
   #park(): boolean {
     let all = true;
-    for (const { domid } of this.#residents) all = this.#doorbell.rest(domid, parked) && all;
+    for (const { domid, channels } of this.#residents) {
+      channels.leave?.();
+      all = this.#doorbell.rest(domid, parked) && all;
+    }
     return all;
   }
 
@@ -170,7 +175,8 @@ export class DomainLoop {
   #block(): boolean {
     const [resident] = this.#residents;
     if (resident === undefined) return false;
-    const { domid } = resident;
+    const { domid, channels } = resident;
+    channels.leave?.();
     const wakes = this.#doorbell.wakes(domid);
     if (!this.#doorbell.rest(domid, blocked)) return true;
     if (this.#hasMail()) this.#doorbell.wake(domid);

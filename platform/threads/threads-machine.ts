@@ -21,13 +21,14 @@ import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { DomainLoop } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, hostTime } from './host-clock.js';
+import { HostClock, hostTime, timeSince } from './host-clock.js';
 import type { Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
@@ -89,6 +90,7 @@ export class ThreadsMachine extends HypervisorMachine {
       this.#doorbells.ring,
       // While this thread waits for a lock, no `exit` of a thread that died with it arrives here.
       (owner) => life.isGone(owner),
+      timeSince(this.#boot),
     );
     const life = new ThreadLife(this.hypervisor.memory);
     this.#loop = new DomainLoop(this.hypervisor.doorbell);
@@ -192,6 +194,10 @@ export class ThreadsMachine extends HypervisorMachine {
     this.complete();
     const errors = kills.flatMap((kill): unknown[] => (kill.status === 'rejected' ? [kill.reason] : []));
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} domains did not end`);
+  }
+
+  protected override nameOf(domid: Domid): string | undefined {
+    return domid === DOM0 ? this.dom0.name : this.#domains.get(domid)?.name;
   }
 
   async #settled(): Promise<Settled> {
@@ -362,7 +368,8 @@ export class ThreadsMachine extends HypervisorMachine {
     const domain = new Domain(domid, name, abi);
     const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(domid, name, error));
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
-    this.#loop.add(domid, channels);
+    const entry = new GuestEntry(this.hypervisor, domid, channels);
+    this.#loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
     return { domain, channels, grants };
   }
 

@@ -7,11 +7,12 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { activeRequests } from './active-requests.js';
 import { DomainLoop } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock } from './host-clock.js';
+import { HostClock, timeSince } from './host-clock.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
@@ -35,7 +36,7 @@ const doorbells = new Doorbells((other) => {
   }
   return doorbells.find(other) ?? given.main;
 });
-const hypervisor = new Hypervisor(given.memory, doorbells.ring);
+const hypervisor = new Hypervisor(given.memory, doorbells.ring, undefined, timeSince(given.boot));
 new ThreadLife(hypervisor.memory).publish(domid);
 const loop = new DomainLoop(hypervisor.doorbell, {
   blocking: given.blocking,
@@ -70,7 +71,8 @@ bindDomain(
     report: (value) => tell({ type: 'report', value }),
   },
 );
-loop.add(domid, channels);
+const entry = new GuestEntry(hypervisor, domid, channels);
+loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
 
 const go = async (): Promise<void> => {
   try {
