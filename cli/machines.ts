@@ -39,7 +39,8 @@ const inTurn = (names: readonly string[], machines: readonly MachineDefinition[]
   const options: Record<string, MachineDefinition['options'][string]> = {};
   for (const one of machines) {
     for (const [name, option] of Object.entries(one.options)) {
-      if (name in options) throw new RunError(`${names.join(' and ')} both have an option --${name}: run them by themselves`);
+      if (name in options)
+        throw new RunError(`${names.join(' and ')} both have an option --${name}: run them by themselves`);
       options[name] = option;
     }
   }

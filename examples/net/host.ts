@@ -14,7 +14,7 @@ import {
   write16,
   writeBlankChecksum,
 } from 'splitring/drivers/net';
-import { type Ipv4, internetChecksum, IP_AT, PAYLOAD_AT, read32, showIpv4, write32, writeHeaders } from './ipv4.js';
+import { IP_AT, type Ipv4, internetChecksum, PAYLOAD_AT, read32, showIpv4, write32, writeHeaders } from './ipv4.js';
 
 const ECHO_REQUEST = 8;
 const ECHO_REPLY = 0;

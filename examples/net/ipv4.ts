@@ -12,8 +12,7 @@ export const parseIpv4 = (text: string): Ipv4 => {
 };
 
 /** `10.0.0.1`. */
-export const showIpv4 = (address: Ipv4): string =>
-  [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
+export const showIpv4 = (address: Ipv4): string => [24, 16, 8, 0].map((shift) => (address >>> shift) & 255).join('.');
 
 export const read32 = (bytes: Uint8Array, at: number): number =>
   ((read16(bytes, at) << 16) | read16(bytes, at + 2)) >>> 0;
@@ -30,7 +29,13 @@ export const PAYLOAD_AT = 34;
 export const writeHeaders = (
   bytes: Uint8Array,
   { to, from }: { readonly to: Uint8Array; readonly from: Uint8Array },
-  { source, destination, protocol, length, id }: {
+  {
+    source,
+    destination,
+    protocol,
+    length,
+    id,
+  }: {
     readonly source: Ipv4;
     readonly destination: Ipv4;
     readonly protocol: number;

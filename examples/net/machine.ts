@@ -114,10 +114,7 @@ const tellKeys = async (machine: Machine, device: DeviceConfig, out: Output): Pr
   };
   const { frontend = {}, backend = {} } = device.keys ?? {};
   out.row('guest', await told(paths.frontend, ['backend', 'backend-id', 'state', ...Object.keys(frontend)]));
-  out.row(
-    'bridge',
-    await told(paths.backend, ['frontend', 'frontend-id', 'online', 'state', ...Object.keys(backend)]),
-  );
+  out.row('bridge', await told(paths.backend, ['frontend', 'frontend-id', 'online', 'state', ...Object.keys(backend)]));
 };
 
 /** Every port, grant, mapping, page and watch has been given back. */

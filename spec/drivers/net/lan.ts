@@ -1,11 +1,12 @@
 // Guests on one bridge: the frontends in the test's own thread, the backend in a domain that boots from its module.
-import { filter, firstValueFrom, map } from 'rxjs';
+import { map } from 'rxjs';
 import { onEveryPlatform, type Rig } from '../../../contract/index.js';
 import { ContainerModule, connection, type Domain, type Domid, type Plain } from '../../../core/index.js';
 import { NetFeatures, NetFrontend } from '../../../drivers/net/frontend.js';
 import type { Nic } from '../../../drivers/net/nic.js';
 import { vif } from '../../../drivers/net/protocol.js';
 import { type VifConfig, vifKeys } from '../../../drivers/net/vif-keys.js';
+import { RawVif, type RawVifOptions } from './raw-vif.js';
 
 /** How a station is set up. */
 export interface StationOptions extends Partial<VifConfig> {
@@ -28,6 +29,10 @@ export interface Lan {
   readonly rig: () => Rig;
   /** Boots a backend's domain. */
   backend(offer?: Readonly<Record<string, Plain>>): Promise<Domid>;
+  /** A guest whose frontend is made by hand, connected; `hear` gets the lines that the backend's domain logs of it. */
+  raw(backend: Domid, options?: Omit<RawVifOptions, 'backend'>): Promise<RawVif>;
+  /** The lines, from warnings on, that were logged in this test. */
+  readonly log: readonly string[];
   /** Another guest, with an interface on the bridge of a backend. */
   station(backend: Domid, options?: StationOptions): Promise<Station>;
 }
@@ -39,9 +44,18 @@ export const macOf = (i: number): string => `00:16:3e:00:00:${i.toString(16).pad
 export const onLans = (name: string, suite: (lan: Lan) => void): void => {
   onEveryPlatform(vif, NetFrontend, import.meta.resolve('../../../drivers/net/module.js'), (_connect, rig) => {
     let count = 0;
+    const log: string[] = [];
     beforeEach(() => {
       count = 0;
+      log.length = 0;
+      rig().machine.log$.subscribe(({ level, text }) => level !== 'info' && log.push(text));
     });
+
+    const raw: Lan['raw'] = async (domid, options = {}) => {
+      const { machine } = rig();
+      const guest = await machine.guest(`raw-${++count}`);
+      return RawVif.connect(machine, guest, { ...options, backend: domid });
+    };
 
     const backend: Lan['backend'] = (offer) =>
       rig().machine.boot({
@@ -84,9 +98,6 @@ export const onLans = (name: string, suite: (lan: Lan) => void): void => {
       return { guest, nic, mac: nic.mac, received, came };
     };
 
-    describe(name, () => suite({ rig, backend, station }));
+    describe(name, () => suite({ rig, backend, station, raw, log }));
   });
 };
-
-void filter;
-void firstValueFrom;

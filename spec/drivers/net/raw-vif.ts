@@ -9,8 +9,8 @@ import {
   type SharedPage,
   XenStore,
 } from '../../../core/index.js';
-import { readIfAllowed } from '../../../core/xenbus/state-nodes.js';
 import type { Machine } from '../../../core/toolstack/index.js';
+import { readIfAllowed } from '../../../core/xenbus/state-nodes.js';
 import { type VifConfig, vifKeys } from '../../../drivers/net/vif-keys.js';
 
 /** A slot of the tx ring as a spec writes it. */
