@@ -38,7 +38,8 @@ export interface Lan {
 }
 
 /** The `i`th station's address. */
-export const macOf = (i: number): string => `00:16:3e:00:00:${i.toString(16).padStart(2, '0')}`;
+export const macOf = (i: number): string =>
+  `00:16:3e:00:${[i >> 8, i & 255].map((byte) => byte.toString(16).padStart(2, '0')).join(':')}`;
 
 /** Runs a suite on every platform. */
 export const onLans = (name: string, suite: (lan: Lan) => void): void => {

@@ -56,7 +56,7 @@ onLans('what a frontend is sent', ({ backend, station, raw, rig, log }) => {
   it('comes in the order of the posted buffers, each under its own id, whatever ids those have', async () => {
     await setUp();
     const ids = [7, 7, 65535, 0, 300];
-    ids.forEach((id, i) => vif.post(pages.refs[i] as number, id));
+    for (const [i, id] of ids.entries()) vif.post(pages.refs[i] as number, id);
     await vif.turn();
     await send(...ids.map((_, i) => small(i)));
     const arrivals = vif.arrivals();

@@ -37,7 +37,7 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
       pages.bytes.set(bytes.subarray(at, at + size), i * 4096 + 8);
       const first = i === 0 ? flags | (extras.length > 0 ? flag.extra : 0) : 0;
       vif.put({ gref: pages.refs[i] as number, offset: 8, flags: more | first, size: i === 0 ? bytes.length : size });
-      if (i === 0) extras.forEach((extra) => vif.putExtra(extra));
+      if (i === 0) for (const extra of extras) vif.putExtra(extra);
       at += size;
     }
   };
