@@ -134,12 +134,7 @@ export class VifRx implements Disposable {
     const size = Math.min(frame.length - this.#done, PAGE);
     this.#copies.add(request.gref, 0, frame.page, frame.offset + this.#done, size, slot);
     this.#done += size;
-    let flags = this.#done < frame.length ? rxFlag.moreData : 0;
-    if (i === 0) {
-      if (frame.checksum === checksum.blank) flags |= rxFlag.csumBlank | rxFlag.dataValidated;
-      else if (frame.checksum === checksum.validated) flags |= rxFlag.dataValidated;
-      if (frame.gsoType !== gsoType.none) flags |= rxFlag.extraInfo;
-    }
+    const flags = i === 0 ? rxFlagsOf(frame) : this.#done < frame.length ? rxFlag.moreData : 0;
     this.#ids[slot] = request.id;
     this.#flags[slot] = flags;
     this.#statuses[slot] = size;
@@ -237,3 +232,10 @@ export class VifRx implements Disposable {
 /** Slots that a frame needs: one for each page of it, and one for what it is to be segmented as. */
 const slotsOf = ({ length, gsoType: type }: Frame): number =>
   Math.max(1, Math.ceil(length / PAGE)) + (type === gsoType.none ? 0 : 1);
+
+/** The flags of the first slot of a frame that a guest is sent. */
+export const rxFlagsOf = ({ length, checksum: sum, gsoType: type }: Frame): number =>
+  (length > PAGE ? rxFlag.moreData : 0) |
+  (sum === checksum.blank ? rxFlag.csumBlank | rxFlag.dataValidated : 0) |
+  (sum === checksum.validated ? rxFlag.dataValidated : 0) |
+  (type === gsoType.none ? 0 : rxFlag.extraInfo);

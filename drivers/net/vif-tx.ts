@@ -36,7 +36,8 @@ type TxPacket = Packet<View<typeof netifTxRequest, 'id'>, View<typeof netifExtra
 
 /** What takes the frames of a vif. */
 export interface TxSink {
-  receive(frame: Frame): void;
+  /** @param flags of the frame's first slot; `slots` are those of its data */
+  receive(frame: Frame, flags: number, slots: number): void;
   flush(): void;
   drop(reason: DropReason): void;
 }
@@ -68,6 +69,8 @@ export class VifTx implements Disposable {
   readonly #gsoTypes = new Int32Array(BATCH_PACKETS);
   readonly #gsoSizes = new Int32Array(BATCH_PACKETS);
   readonly #statuses = new Int32Array(BATCH_PACKETS);
+  readonly #flags = new Int32Array(BATCH_PACKETS);
+  readonly #slots = new Int32Array(BATCH_PACKETS);
   #packets = 0;
   /** Where the next packet goes in the staging pages. */
   #at = 0;
@@ -159,6 +162,8 @@ export class VifTx implements Disposable {
     this.#gsoTypes[i] = this.#gsoType;
     this.#gsoSizes[i] = this.#gsoSize;
     this.#statuses[i] = netifRsp.okay;
+    this.#flags[i] = flags;
+    this.#slots[i] = packet.slots;
     this.#copies.add(first.gref, first.offset, this.#staging, begin, length, i);
     let at = begin + length;
     for (let slot = 1; slot < packet.slots; slot++) {
@@ -257,7 +262,7 @@ export class VifTx implements Disposable {
       frame.set(offset, length, sum, this.#gsoTypes[i] as GsoType, this.#gsoSizes[i] as number);
       // netback.c `checksum_setup`: what is to be summed has to be TCP or UDP.
       if (sum === checksum.blank && !this.#headers.parse(frame.bytes, offset, length)) this.#sink.drop('bad-checksum');
-      else this.#sink.receive(frame);
+      else this.#sink.receive(frame, this.#flags[i] as number, this.#slots[i] as number);
     }
     this.#sink.flush();
     for (let i = 0; i < count; i++) {

@@ -7,14 +7,17 @@ import { MulticastFilter } from './multicast-filter.js';
 import { type DropReason, PortStatistics } from './port-statistics.js';
 import { type Offloads, offloadsOf, type vif } from './protocol.js';
 import type { Rate } from './rate-limit.js';
-import { VifRx } from './vif-rx.js';
+import { rxFlagsOf, VifRx } from './vif-rx.js';
 import { VifTx } from './vif-tx.js';
 
-/** A frame as it goes through a vif: `tx` is what the guest sent, `rx` what it is sent. */
+/** A frame as it goes through a vif: `tx` is what the guest sent, `rx` what it is sent. One object is used again and again. */
 export interface Passing {
   readonly direction: 'tx' | 'rx';
   /** Valid during the call. */
   readonly frame: Frame;
+  /** The flags of its first slot, and how many slots it takes on the ring, extras not among them. */
+  readonly flags: number;
+  readonly slots: number;
 }
 
 /** A guest's connected network interface, as a port of its bridge. */
@@ -44,7 +47,7 @@ export class Vif implements BridgePort, Disposable {
     this.#log = log;
     this.#source = device.path;
     const sink = {
-      receive: (frame: Frame): void => this.#receive(frame),
+      receive: (frame: Frame, flags: number, slots: number): void => this.#receive(frame, flags, slots),
       flush: (): void => this.#side.flush(),
       drop: (reason: DropReason): void => this.#drop(reason),
     };
@@ -88,7 +91,8 @@ export class Vif implements BridgePort, Disposable {
     }
     this.statistics.sent++;
     this.statistics.sentBytes += frame.length;
-    if (this.#passing$.observed) this.#passing$.next({ direction: 'rx', frame });
+    if (this.#passing$.observed)
+      this.#passing$.next({ direction: 'rx', frame, flags: rxFlagsOf(frame), slots: Math.ceil(frame.length / 4096) });
     (this.#rx[this.#rx.length === 1 ? 0 : flowOf(frame) % this.#rx.length] as VifRx).deliver(frame);
   }
 
@@ -105,8 +109,8 @@ export class Vif implements BridgePort, Disposable {
     this.#carrier$.complete();
   }
 
-  #receive(frame: Frame): void {
-    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame });
+  #receive(frame: Frame, flags: number, slots: number): void {
+    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame, flags, slots });
     this.#side.receive(frame);
   }
 

@@ -1,5 +1,7 @@
+import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { join, resolve } from 'node:path';
 import { XenStore } from 'splitring';
-import { parseMac, vifKeys } from 'splitring/drivers/net';
+import { parseMac, readCapture, tapProblem, vifKeys } from 'splitring/drivers/net';
 import { defineMachine, type Output, size, wholeNumber } from 'splitring/machine';
 import { type DeviceConfig, devicePaths, type Machine } from 'splitring/toolstack';
 import type { GuestCommandLine } from './guest.js';
@@ -39,6 +41,29 @@ export const machine = defineMachine(
         parse: wholeNumber({ min: 576, max: 65000 }),
         default: 1500,
       },
+      pcap: {
+        value: 'DIR',
+        description: 'write what goes through the interfaces to DIR/bridge.pcapng, for Wireshark and tcpdump',
+        parse: (text) => {
+          if (text === '') throw new RangeError('it takes the path of a folder');
+          return text;
+        },
+      },
+      tap: {
+        value: 'NAME',
+        description: 'make a Linux TAP device a port of the bridge too, and stay until SIGINT (needs root)',
+        parse: (text) => text,
+      },
+      bridge: {
+        value: 'NAME',
+        description: 'the Linux bridge that the TAP device becomes a port of',
+        parse: (text) => text,
+      },
+      replay: {
+        value: 'FILE',
+        description: 'play the packets of a pcap or pcapng file to the bridge',
+        parse: (text) => text,
+      },
       bulk: {
         value: 'MIB',
         description: 'how much the first guest sends to the second',
@@ -48,10 +73,24 @@ export const machine = defineMachine(
     },
   },
   {
+    check({ tap, bridge, replay, pcap }) {
+      if (bridge !== undefined && tap === undefined)
+        throw new Error(`--bridge ${bridge} is for a TAP device: name one with --tap`);
+      const problem = tap === undefined ? undefined : tapProblem({ name: tap, bridge });
+      if (problem !== undefined) throw new Error(`--tap ${tap}: ${problem}`);
+      if (replay !== undefined) checkReplay(replay);
+      if (pcap !== undefined) checkFolder(pcap);
+    },
     async run({ machine, options, out }) {
-      const { mac, mtu, bulk } = options;
+      const { mac, mtu, bulk, pcap, replay } = options;
       const reports = new NetReports(machine);
-      const bridge = await machine.boot({ name: 'bridge', module: bridgeModule });
+      const tap = options.tap === undefined ? undefined : { name: options.tap, bridge: options.bridge, mtu };
+      const bridge = await machine.boot({
+        name: 'bridge',
+        module: bridgeModule,
+        cmdline: { pcap: pcap && resolve(pcap), tap, replay },
+      });
+      if (tap !== undefined) out.row('tap', `${(await reports.next('tap')).name} is a port of the bridge`);
       const guests = await Promise.all(
         [
           { ...bob, peer: undefined },
@@ -70,6 +109,14 @@ export const machine = defineMachine(
       }
       for (const { device } of guests.slice(-1)) await tellKeys(machine, device, out);
       await follow(reports, out, bulk * MIB);
+      if (replay !== undefined) out.row('replay', `${(await reports.next('replayed')).packets} packets of ${replay}`);
+      if (tap !== undefined) {
+        out.row(
+          'guests',
+          `${alice.address} and ${bob.address} answer on ${tap.name}: give it an address, 10.0.0.9/24, and ping them; Ctrl-C ends this`,
+        );
+        await new Promise(() => {});
+      }
       for (const { device, guest } of guests) {
         const ended = machine.shutdownOf(guest);
         if (!(await machine.toolstack.detach(device)))
@@ -77,10 +124,44 @@ export const machine = defineMachine(
         await ended;
       }
       await expectNothingLeft(machine, out);
+      if (pcap !== undefined)
+        out.row('pcap', `${join(pcap, 'bridge.pcapng')}, ${size(statSync(join(pcap, 'bridge.pcapng')).size)}`);
       return true;
     },
   },
 );
+
+/** @throws Error that names a file which cannot be played */
+const checkReplay = (path: string): void => {
+  try {
+    readCapture(readFileSync(path));
+  } catch (error) {
+    throw new Error(`--replay ${path}: ${reasonOf(error)}`);
+  }
+};
+
+/** @throws Error that names a folder which cannot be written to */
+const checkFolder = (path: string): void => {
+  try {
+    mkdirSync(path, { recursive: true });
+    accessSync(path, constants.W_OK);
+  } catch (error) {
+    throw new Error(`--pcap ${path}: ${reasonOf(error)}`);
+  }
+};
+
+const reasonOf = (error: unknown): string => {
+  if (!(error instanceof Error)) return String(error);
+  const code = 'code' in error ? error.code : undefined;
+  const known: Readonly<Record<string, string>> = {
+    ENOENT: 'there is no such file',
+    EISDIR: 'it is a folder',
+    ENOTDIR: 'it is no folder',
+    EEXIST: 'it is no folder',
+    EACCES: 'it may not be used',
+  };
+  return known[String(code)] ?? error.message;
+};
 
 /** Prints what the first guest does, as it does it. @throws when anything was lost, or wrong */
 const follow = async (reports: NetReports, out: Output, bytes: number): Promise<void> => {

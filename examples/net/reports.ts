@@ -1,7 +1,8 @@
 import { filter, firstValueFrom, map, merge, ReplaySubject, tap } from 'rxjs';
+import type { BridgeReport } from 'splitring/drivers/net';
 import type { Machine } from 'splitring/toolstack';
 
-/** What the guests report, each in this order. */
+/** What the guests report, each in this order, and the bridge. */
 export type NetReport =
   | { readonly event: 'connected'; readonly guest: string; readonly mac: string; readonly features: string }
   | { readonly event: 'resolved'; readonly address: string; readonly mac: string; readonly ms: number }
@@ -15,7 +16,8 @@ export type NetReport =
       readonly wrong: number;
       readonly ms: number;
     }
-  | { readonly event: 'failed'; readonly error: string };
+  | { readonly event: 'failed'; readonly error: string }
+  | BridgeReport;
 
 type Named<E extends NetReport['event']> = Extract<NetReport, { readonly event: E }>;
 
