@@ -2,6 +2,7 @@
 export const scenarioNames: readonly string[] = [
   'store',
   'grants',
+  'hypercalls',
   'disk',
   'restart',
   'destroy',
