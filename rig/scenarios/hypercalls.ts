@@ -72,6 +72,12 @@ class Events {
 
 type Row = readonly [what: string, ask: (events: Events, xen: AskedXen) => string];
 
+/** What Xen 4.17 answers otherwise than ours, which follows a newer one: there a copy is looked at in another order. */
+const known: Readonly<Record<string, readonly [xen: string, ours: string]>> = {
+  "copy from a frame of a domain's that is none": ['0 GNTST_bad_domain', '0 GNTST_permission_denied'],
+  'copy of nothing, of domains that are none': ['0 GNTST_bad_domain', '0 GNTST_okay'],
+};
+
 const one = (e: Events, port: number, ask: (port: number) => string): string => {
   const said = ask(port);
   return `${said}, then close: ${e.close(port)}`;
@@ -220,7 +226,11 @@ const grantRows: readonly Row[] = [
     "copy across the destination's page",
     (_, x) => copy(x, { ref: x.refs.readable }, { ref: x.refs.writable, offset: 4090 }, 10),
   ],
-  ["copy from a frame of another's", (_, x) => copy(x, { ref: 1, domid: NOBODY }, { ref: x.refs.writable }, 8, DEST)],
+  ['copy from a frame by the own number', (_, x) => copy(x, { ref: 1, domid: 0 }, { ref: x.refs.writable }, 8, DEST)],
+  [
+    "copy from a frame of a domain's that is none",
+    (_, x) => copy(x, { ref: 1, domid: NOBODY }, { ref: x.refs.writable }, 8, DEST),
+  ],
   [
     'copy of nothing, with nothing right',
     (_, x) => copy(x, { ref: 0x0fffffff, domid: NOBODY }, { ref: 0x0fffffff }, 0),
@@ -264,9 +274,10 @@ export const hypercalls = async (): Promise<string> => {
   xen[Symbol.dispose]();
   for (const [i, [what]] of rows.entries())
     process.stdout.write(`${what}: ${real[i]}${real[i] === own[i] ? '' : ` (ours: ${own[i]})`}\n`);
-  const different = rows.flatMap(([what], i) =>
-    real[i] === own[i] ? [] : [`${what}: Xen ${real[i]}, ours ${own[i]}`],
-  );
+  const different = rows.flatMap(([what], i) => {
+    const [wanted, ours] = known[what] ?? [real[i], real[i]];
+    return real[i] === wanted && own[i] === ours ? [] : [`${what}: Xen ${real[i]}, ours ${own[i]}`];
+  });
   check(different.length === 0, `${different.length} of ${rows.length} rows differ: ${different.join('; ')}`);
-  return `${eventRows.length} rows of event channels and ${grantRows.length} of grants: Xen and ours answer the same`;
+  return `${eventRows.length} rows of event channels and ${grantRows.length} of grants: Xen and ours answer the same, but for ${Object.keys(known).length} known ones`;
 };
