@@ -25,10 +25,11 @@ import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
 import { shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { DomainLoop } from './domain-loop.js';
-import { DomainThread } from './domain-thread.js';
+import { DomainThread, type DomainThreadEvents } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, hostTime } from './host-clock.js';
-import type { Settled } from './messages.js';
+import { HostClock } from './host-clock.js';
+import { hostTime } from './host-time.js';
+import type { DomainThreadData, Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
 /** How a machine of threads is made. */
@@ -74,6 +75,8 @@ export class ThreadsMachine extends HypervisorMachine {
   readonly #doorbells: Doorbells;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, Entry>();
+  /** Threads that were started for a domain that the toolstack is making. */
+  readonly #started = new Map<DomainConfig, DomainThread>();
   #nextDomid = 1;
   #posted = 0;
   #disposed: Promise<void> | undefined;
@@ -117,6 +120,20 @@ export class ThreadsMachine extends HypervisorMachine {
     const machine = new ThreadsMachine(options);
     await machine.furnishStore();
     return machine;
+  }
+
+  override async boot(config: DomainConfig): Promise<Domid> {
+    if (config.module === undefined || this.#disposed !== undefined) return super.boot(config);
+    // The thread starts while the toolstack makes the domain, and is found by this boot's own copy of what was asked for.
+    const asked = { ...config };
+    const thread = new DomainThread(config.name);
+    this.#started.set(asked, thread);
+    try {
+      return await super.boot(asked);
+    } finally {
+      // Still there if the toolstack has refused to make the domain.
+      if (this.#started.delete(asked)) await thread.stop();
+    }
   }
 
   override lastShutdown(domid: Domid): Shutdown | undefined {
@@ -184,7 +201,10 @@ export class ThreadsMachine extends HypervisorMachine {
   }
 
   async #end(): Promise<void> {
-    const kills = await Promise.allSettled([...this.#domains.keys()].map((domid) => this.#kill(domid)));
+    const kills = await Promise.allSettled([
+      ...[...this.#domains.keys()].map((domid) => this.#kill(domid)),
+      ...[...this.#started.values()].map((thread) => thread.stop()),
+    ]);
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#loop.remove(DOM0);
@@ -261,30 +281,35 @@ export class ThreadsMachine extends HypervisorMachine {
       peers.push([other.domid, port1]);
       ends.push([other.home, port2]);
     }
-    const thread = new DomainThread(
-      {
-        memory: this.hypervisor.memory.memory,
-        domid,
-        name,
-        abi,
-        module,
-        cmdline,
-        offer,
-        blocking,
-        storeFrame: store.frame,
-        storePort: store.port,
-        boot: this.#boot,
-        main,
-        peers,
-      },
-      {
-        log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
-        report: (value) => this.reported(domid, value),
-        stopped: (error) => this.#stopped(domid, error),
-        died: (error) => this.#died(domid, error),
-      },
-      () => this.hypervisor.doorbell.nudge(domid),
-    );
+    const thread = this.#started.get(config) ?? new DomainThread(name);
+    const data: DomainThreadData = {
+      memory: this.hypervisor.memory.memory,
+      domid,
+      name,
+      abi,
+      module,
+      cmdline,
+      offer,
+      blocking,
+      storeFrame: store.frame,
+      storePort: store.port,
+      boot: this.#boot,
+      main,
+      peers,
+    };
+    const events: DomainThreadEvents = {
+      log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
+      report: (value) => this.reported(domid, value),
+      stopped: (error) => this.#stopped(domid, error),
+      died: (error) => this.#died(domid, error),
+    };
+    try {
+      thread.house(data, events, () => this.hypervisor.doorbell.nudge(domid));
+    } catch (error) {
+      void thread.stop();
+      throw error;
+    }
+    this.#started.delete(config);
     for (const [other, port] of ends) other.tell({ type: 'peer', domid, port }, [port]);
     this.#doorbells.add(domid, own);
     own.on('message', (rung: Domid) => {
