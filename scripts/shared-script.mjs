@@ -96,8 +96,8 @@ Atomics.wait(length, 0, 0, 1000);
 const cachedData = length[0] > 0 ? new Uint8Array(cache, 4, length[0]) : undefined;
 const script = new Script(Buffer.from(text).latin1Slice(), { filename, cachedData });
 const chunks = script.runInThisContext()(process.getBuiltinModule, async (url) => {
-  const own = modules[url];
-  return own === undefined ? import(url) : chunks[own]();
+  const own = modules[url] ?? url;
+  return Object.hasOwn(chunks, own) ? chunks[own]() : import(own);
 });
 const code = cachedData === undefined ? 'compiled' : script.cachedDataRejected ? 'rejected' : 'cache';
 globalThis[Symbol.for('splitring ${digest}')] = { chunks, code, shared };
@@ -126,7 +126,7 @@ const share = ({ filename, source }) => {
   const text = new SharedArrayBuffer(source.length);
   Buffer.from(text).latin1Write(source);
   const modules = Object.fromEntries(
-    Object.entries(${JSON.stringify(modules)}).map(([key, path]) => [new URL(path, import.meta.url).href, key]),
+    Object.entries(${JSON.stringify(modules)}).map(([path, key]) => [new URL(path, import.meta.url).href, key]),
   );
   return { filename, text, modules, cache: new SharedArrayBuffer(4 + 2 * source.length) };
 };
@@ -181,9 +181,15 @@ export const sharedCode = {
 /** A module of dist/ has its path for a key, a chunk its name. */
 const keyOf = (path) => `$${path.replace(/^dist\/(chunks\/)?|\.js$/g, '').replaceAll(/\W/g, '_')}`;
 
-/** The keys of modules in the script, and where the modules themselves lie. */
-const namedFrom = (from, modules, keys) =>
-  Object.fromEntries(modules.map((path) => [keys.get(path), posix.relative(posix.dirname(from), path)]));
+/** By which keys the script has modules of dist/, of which the worker is none to be imported. */
+export const keysOf = (entries) =>
+  Object.fromEntries(entries.filter((path) => path !== WORKER).map((path) => [path, keyOf(path)]));
+
+/** The same, by where they lie from another file. */
+const keysFrom = (from, entries) =>
+  Object.fromEntries(
+    Object.entries(keysOf(entries)).map(([path, key]) => [posix.relative(posix.dirname(from), path), key]),
+  );
 
 /** What is left of a module whose code is in the script: what it exports. */
 const facade = (text, key, loaderPath) => {
@@ -227,7 +233,7 @@ export const withSharedScript = (outputs, metafile, entries, variables) => {
     ...rest,
     ...facades,
     { path: SCRIPT, text },
-    { path: LOADER, text: loader(SCRIPT, digest, namedFrom(LOADER, modules, keys)) },
+    { path: LOADER, text: loader(SCRIPT, digest, keysFrom(LOADER, entries)) },
     { path: BOOTSTRAP, text: bootstrap(digest) },
   ];
 };

@@ -33,7 +33,7 @@ export class DomainThread {
   #asked = 0;
   #events: DomainThreadEvents | undefined;
   #wake: () => void = () => {};
-  #module = '';
+  readonly #module: string;
   #loaded: { readonly resolve: () => void; readonly reject: (error: Error) => void } | undefined;
   #error: Error | undefined;
   #stopping = false;
@@ -42,9 +42,13 @@ export class DomainThread {
   #runs = false;
   readonly #gone: Promise<void>;
 
-  /** Starts a thread, which gets itself ready and waits to be given its domain. */
-  constructor(name: string) {
-    const { entry, code } = threadCode();
+  /**
+   * Starts a thread, which gets itself ready and waits to be given its domain.
+   * @param module the URL of what that will boot from
+   */
+  constructor(name: string, module: string) {
+    this.#module = module;
+    const { entry, code } = threadCode(module);
     const workerData: ThreadStart = { code, mail: this.#mail };
     const worker = new Worker(entry, { workerData, name });
     this.#worker = worker;
@@ -74,7 +78,6 @@ export class DomainThread {
    * @param wake wakes the thread from its sleep, so that it looks into its mail
    */
   house(data: DomainThreadData, events: DomainThreadEvents, wake: () => void): void {
-    this.#module = data.module;
     this.#events = events;
     this.#wake = wake;
     // Whoever houses it here does not expect to be told of its end before this returns.

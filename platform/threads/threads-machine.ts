@@ -126,7 +126,7 @@ export class ThreadsMachine extends HypervisorMachine {
     if (config.module === undefined || this.#disposed !== undefined) return super.boot(config);
     // The thread starts while the toolstack makes the domain, and is found by this boot's own copy of what was asked for.
     const asked = { ...config };
-    const thread = new DomainThread(config.name);
+    const thread = new DomainThread(config.name, String(config.module));
     this.#started.set(asked, thread);
     try {
       return await super.boot(asked);
@@ -281,7 +281,7 @@ export class ThreadsMachine extends HypervisorMachine {
       peers.push([other.domid, port1]);
       ends.push([other.home, port2]);
     }
-    const thread = this.#started.get(config) ?? new DomainThread(name);
+    const thread = this.#started.get(config) ?? new DomainThread(name, module);
     const data: DomainThreadData = {
       memory: this.hypervisor.memory.memory,
       domid,
