@@ -13,6 +13,8 @@ export interface ThreadStart {
 /** What makes a thread a domain's. */
 export interface DomainThreadData {
   readonly memory: SharedMemory;
+  /** The machine's code for copying, compiled. */
+  readonly copyModule: object;
   readonly domid: Domid;
   readonly name: string;
   readonly abi: Abi;

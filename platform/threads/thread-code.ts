@@ -25,18 +25,16 @@ interface Bundle {
 const root = import.meta.resolve('splitring/package.json');
 const inCheckout = (path: string): URL => new URL(path, root);
 
-const isWritten = (path: string, time: number): boolean => {
-  const file = inCheckout(path);
-  return existsSync(file) && statSync(file).mtimeMs === time;
-};
+const isWritten = (file: URL, time: number): boolean => existsSync(file) && statSync(file).mtimeMs === time;
 
-/** The bundle that `npm test` has made, unless there is none, or one of other modules than are compiled now. */
-export const currentBundle = (): Bundle | undefined => {
-  const folder = inCheckout('dist/.threads/');
+/** The bundle that `npm test` has made of a checkout, unless there is none, or one of other modules than are compiled now. */
+export const currentBundle = (checkout: string | URL = root): Bundle | undefined => {
+  const folder = new URL('dist/.threads/', checkout);
   const index = new URL('index.json', folder);
   if (!existsSync(index)) return undefined;
   const { inputs, modules } = JSON.parse(readFileSync(index, 'utf8')) as BundleIndex;
-  return Object.entries(inputs).every(([path, time]) => isWritten(path, time)) ? { folder, modules } : undefined;
+  const isCurrent = Object.entries(inputs).every(([path, time]) => isWritten(new URL(path, checkout), time));
+  return isCurrent ? { folder, modules } : undefined;
 };
 
 const shared = (bytes: Uint8Array): SharedArrayBuffer => {

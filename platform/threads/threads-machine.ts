@@ -284,6 +284,7 @@ export class ThreadsMachine extends HypervisorMachine {
     const thread = this.#started.get(config) ?? new DomainThread(name, module);
     const data: DomainThreadData = {
       memory: this.hypervisor.memory.memory,
+      copyModule: this.hypervisor.memory.copyModule,
       domid,
       name,
       abi,

@@ -1,6 +1,7 @@
 // The thread of one domain: what `new Worker` starts.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import { MachineMemory } from '../../core/hypervisor/memory.js';
 import { asError } from '../../core/index.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { activeRequests } from './active-requests.js';
@@ -40,7 +41,7 @@ const doorbells = new Doorbells((other) => {
   }
   return doorbells.find(other) ?? given.main;
 });
-const hypervisor = new Hypervisor(given.memory, doorbells.ring);
+const hypervisor = new Hypervisor(new MachineMemory(given.memory, given.copyModule), doorbells.ring);
 new ThreadLife(hypervisor.memory).publish(domid);
 const loop = new DomainLoop(hypervisor.doorbell, {
   blocking: given.blocking,
