@@ -1,7 +1,8 @@
 import { randomInt } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { Command, type CommanderError, Option } from 'commander';
-import { messageOf, UsageError } from './errors.js';
+import { Command, Option } from 'commander';
+import { addDebugKeys } from './debug-keys.js';
+import { messageOf, refusal, UsageError } from './errors.js';
 import type { Interruption } from './interruption.js';
 import { type MachineDefinition, type MachineOptions, type OptionValues, wholeNumber } from './machine.js';
 import { findMachine, listOfMachines, machineNames } from './machines.js';
@@ -15,14 +16,6 @@ const version = (): string => {
   const manifest: unknown = JSON.parse(readFileSync(new URL(import.meta.resolve('splitring/package.json')), 'utf8'));
   return String((manifest as { readonly version?: unknown }).version);
 };
-
-/** Commander's errors in our words: one line, and where to look further. */
-const refusal =
-  (name: string) =>
-  (error: CommanderError): never => {
-    if (error.exitCode === 0) throw error;
-    throw new UsageError(`${messageOf(error).replace(/^error: /, '')}; see ${name} --help`);
-  };
 
 /** A command that throws where commander would end the process. */
 const commandOf = (name: string): Command =>
@@ -137,7 +130,7 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
     .description('Runs Xen split drivers, on a Xen of its own.')
     .version(version(), '--version', 'show the version')
     .enablePositionalOptions()
-    .configureHelp({ subcommandTerm: (sub) => `${sub.name()} MACHINE` });
+    .configureHelp({ subcommandTerm: (sub) => `${sub.name()} ${sub.usage().replace(/^\[options\] (\S+).*$/, '$1')}` });
   command.addHelpText('after', `\nMachines: ${machineNames().join(', ')}. See splitring run --help.`);
   const run = command
     .command('run')
@@ -168,6 +161,9 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
         well = await runNamed(machine, rest, options, surroundings);
       }
     });
+  addDebugKeys(command, surroundings.out, () => {
+    well = true;
+  });
   if (args.length === 0) throw new UsageError('a command is missing; see splitring --help');
   await command.parseAsync([...args], { from: 'user' });
   return well;

@@ -1,3 +1,5 @@
+import type { CommanderError } from 'commander';
+
 /** What was asked for cannot be: exit code 2. */
 export class UsageError extends Error {
   override readonly name = 'UsageError';
@@ -51,3 +53,11 @@ export const explain = (error: unknown): string => {
   const places = (cause.stack ?? '').split('\n').filter((line) => /^\s+at (?!.*(node:|node_modules))/.test(line));
   return [cause === error ? `${cause.name}: ${messageOf(cause)}` : messageOf(error), ...places].join('\n');
 };
+
+/** Commander's errors in our words: one line, and where to look further; help that was asked for passes. */
+export const refusal =
+  (name: string) =>
+  (error: CommanderError): never => {
+    if (error.exitCode === 0) throw error;
+    throw new UsageError(`${messageOf(error).replace(/^error: /, '')}; see ${name} --help`);
+  };

@@ -1,4 +1,5 @@
 import { Cleanup } from '../core/index.js';
+import { listenForDebugKeys } from './debug-socket.js';
 import type { Interruption } from './interruption.js';
 import type { MachineDefinition, MachineOptions, OptionValues } from './machine.js';
 import type { Platform } from './platforms.js';
@@ -41,6 +42,7 @@ export const runMachine = async ({ definition, options, platform, seed, out, int
     const said = machine.log$.subscribe((entry) => out.log(entry));
     said.add(machine.shutdowns$.subscribe((shutdown) => out.shutdown(shutdown)));
     const watch = standsStill && interruption.watch(standsStill);
+    cleanup.use(listenForDebugKeys(machine, (error) => out.row('keys', `debug-keys do not work: ${error.message}`)));
     well = await attempt(() => Promise.race([happened, definition.run({ machine, options, out, cleanup })]));
     watch?.[Symbol.dispose]();
     said.unsubscribe();

@@ -133,6 +133,27 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     return undefined;
   }
 
+  /** Another record of a request, for {@link load}. */
+  view(): View<Q, Id> & RecordView {
+    return new this.#View() as View<Q, Id> & RecordView;
+  }
+
+  /** Copies the request that comes `ahead` requests after the next one, and takes none. Only after {@link unconsumed} counted it. */
+  load(into: RecordView, ahead: number): void {
+    into.$load(this.words, ENTRIES + ((this.reqConsPvt + ahead) & this.mask) * this.slotWords);
+  }
+
+  /** Takes `count` requests, which were copied by {@link load}. */
+  advance(count: number): void {
+    this.reqConsPvt = (this.reqConsPvt + count) | 0;
+  }
+
+  /** Copies a draft into the next response slot, with this id; for requests that were taken by {@link advance}. */
+  answer(response: RecordDraft, id: number): void {
+    response.$store(this.words, ENTRIES + (this.rspProdPvt & this.mask) * this.slotWords, id, 0);
+    this.rspProdPvt = (this.rspProdPvt + 1) | 0;
+  }
+
   /** Keeps the request that was taken last, to be answered later: the next one gets another record. */
   keep(): void {
     this.record = this.#record();

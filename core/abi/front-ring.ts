@@ -27,6 +27,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   declare private readonly writer: InPlace;
   declare private readonly drafted: RecordDraft;
   declare private readonly received: RecordView;
+  readonly #View: new () => RecordView;
   #draftId = 0;
   declare private reqProdPvt: number;
   declare private reqProd: number;
@@ -53,6 +54,7 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     this.packs = request.packs;
     this.writer = new request.Slot(words, ENTRIES);
     this.drafted = new request.Draft();
+    this.#View = response.View;
     this.received = new response.View();
     this.reqProdPvt = this.reqProd = this.rspCons = first;
     words.fill(0);
@@ -103,6 +105,11 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
   put(): void {
     if (this.packs === true) this.reqProdPvt = (this.reqProdPvt + 1) | 0;
     else this.putDraft();
+  }
+
+  /** Takes back the last `count` requests that were put in; only before {@link push}. */
+  retract(count: number): void {
+    this.reqProdPvt = (this.reqProdPvt - count) | 0;
   }
 
   /** A zeroed private draft of the next request, to be put in by {@link putDraft}. */
@@ -174,14 +181,30 @@ export class FrontRing<Q extends Struct = Struct, R extends Struct = Struct, Id 
     }
   }
 
+  /** Another record of a response, for {@link load}. */
+  view(): View<R, Id> & RecordView {
+    return new this.#View() as View<R, Id> & RecordView;
+  }
+
+  /** Copies the response that comes `ahead` responses after the next one, and takes none. Only after {@link unconsumed} counted it. */
+  load(into: RecordView, ahead: number): void {
+    into.$load(this.words, ENTRIES + ((this.rspCons + ahead) & this.mask) * this.slotWords);
+  }
+
+  /** Takes `count` responses, which were copied by {@link load}. */
+  advance(count: number): void {
+    this.rspCons = (this.rspCons + count) | 0;
+  }
+
   /**
-   * Asks to be notified of the next response, then looks once more: whether there are any after all. Only after all were taken
-   * (RING_FINAL_CHECK_FOR_RESPONSES).
+   * Asks to be notified of the next response after the `left` that are left on the ring, then looks once more: whether there are any after
+   * all (RING_FINAL_CHECK_FOR_RESPONSES).
    */
-  finalCheck(): boolean {
-    const outstanding = (this.reqProd - this.rspCons) | 0;
+  finalCheck(left = 0): boolean {
+    const seen = (this.rspCons + left) | 0;
+    const outstanding = (this.reqProd - seen) | 0;
     const ahead = Math.min(this.holdOff, Math.max(outstanding, 1));
-    Atomics.store(this.words, sring.rspEvent, (this.rspCons + ahead) | 0);
-    return Atomics.load(this.words, sring.rspProd) !== this.rspCons;
+    Atomics.store(this.words, sring.rspEvent, (seen + ahead) | 0);
+    return Atomics.load(this.words, sring.rspProd) !== seen;
   }
 }

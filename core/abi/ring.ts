@@ -16,6 +16,23 @@ export interface RingFormat<Q extends Struct = Struct, R extends Struct = Struct
   readonly id?: Id;
 }
 
+/** How slots of a ring make up packets: each data slot's flags say whether another follows, the first one's whether extras do. */
+export interface PacketShape<X extends Struct = Struct> {
+  /** The number among a slot's members that holds its flags. */
+  readonly flags: string;
+  /** The flag of a slot that another data slot of its packet follows (netif.h `NETTXF_more_data`). */
+  readonly moreData: number;
+  /** The flag of a first slot that extras follow, before all other data (netif.h `NETTXF_extra_info`). */
+  readonly extraInfo: number;
+  /** What lies in a slot that is an extra; its member `flags` says by `moreExtras` whether another follows. */
+  readonly extra: X;
+  readonly moreExtras: number;
+  /** Data slots of a packet that are copied; those of a longer one are only counted. */
+  readonly slots: number;
+  /** Extras of a packet that are copied; those of more are only counted. */
+  readonly extras: number;
+}
+
 /** How one end of a ring is set up. */
 export interface RingOptions {
   /** The ABI of the ring: the frontend's. The 64-bit one without it. */

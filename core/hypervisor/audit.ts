@@ -1,16 +1,29 @@
 import type { Domid } from '../abi/units.js';
 import type { Domains } from './domains.js';
 import type { Doorbell } from './doorbell.js';
+import type { EventChannelOps } from './event-channels.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
-import { control, life, PAGE_WORDS, slotPage } from './layout.js';
+import { control, life, MAX_VCPUS, PAGE_WORDS, slotPage, VCPU_WORDS, vcpuWord } from './layout.js';
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
-import { interdomainPort, type Ports, peerPortOf, peerSlotOf, portState, stateOf } from './ports.js';
-import type { SharedInfo } from './shared-info.js';
+import type { PirqTable } from './pirq-table.js';
+import {
+  interdomainPort,
+  irqOf,
+  type Ports,
+  peerPortOf,
+  peerSlotOf,
+  pirqPort,
+  plainPort,
+  portState,
+  stateOf,
+  virqPort,
+} from './ports.js';
 import type { Teardown } from './teardown.js';
+import type { VirqPorts } from './virq-ports.js';
 
 /**
  * What follows the death of a domain's thread, at whatever store it died. Of each relation one side is the truth: the port that
@@ -24,8 +37,10 @@ export class Audit {
   readonly #domains: Domains;
   readonly #frames: Frames;
   readonly #ports: Ports;
-  readonly #sharedInfo: SharedInfo;
+  readonly #events: EventChannelOps;
   readonly #doorbell: Doorbell;
+  readonly #virqs: VirqPorts;
+  readonly #pirqs: PirqTable;
   readonly #pins: GrantPins;
   readonly #maptrack: Maptrack;
   readonly #map: GrantMap;
@@ -37,8 +52,10 @@ export class Audit {
     readonly domains: Domains;
     readonly frames: Frames;
     readonly ports: Ports;
-    readonly sharedInfo: SharedInfo;
+    readonly events: EventChannelOps;
     readonly doorbell: Doorbell;
+    readonly virqPorts: VirqPorts;
+    readonly pirqs: PirqTable;
     readonly pins: GrantPins;
     readonly maptrack: Maptrack;
     readonly map: GrantMap;
@@ -50,8 +67,10 @@ export class Audit {
     this.#domains = parts.domains;
     this.#frames = parts.frames;
     this.#ports = parts.ports;
-    this.#sharedInfo = parts.sharedInfo;
+    this.#events = parts.events;
     this.#doorbell = parts.doorbell;
+    this.#virqs = parts.virqPorts;
+    this.#pirqs = parts.pirqs;
     this.#pins = parts.pins;
     this.#maptrack = parts.maptrack;
     this.#map = parts.map;
@@ -73,7 +92,7 @@ export class Audit {
         this.#domains.vacate(slot);
       }
     }
-    this.#mendPorts(mended);
+    this.#mendPorts(mended, dead);
     this.#mendGrants(mended);
     this.#mendFrames(mended);
     for (const slot of this.#domains.slots()) {
@@ -88,8 +107,9 @@ export class Audit {
     }
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
     this.#lock.release();
+    this.#events.raiseDue();
     for (const slot of alive) {
-      this.#sharedInfo.selectAllPending(this.#sharedInfo.at(slot), this.#sharedInfo.isAbi32(slot));
+      this.#events.selectAllPending(slot);
       this.#doorbell.kickAnyway(slot);
     }
     return mended;
@@ -100,16 +120,39 @@ export class Audit {
     return now === life.building || (now === life.alive && this.#memory.slotOf(this.#domains.domid(slot)) !== slot);
   }
 
-  #mendPorts(mended: string[]): void {
+  #mendPorts(mended: string[], dead: Domid): void {
     for (const slot of this.#domains.slots()) {
-      this.#words[this.#memory.control(slot) + control.freePortHint] = 0;
+      const at = this.#memory.control(slot);
+      this.#words[at + control.freePortHint] = 0;
+      if (this.#words[at + control.resetBy] === dead + 1) {
+        mended.push(`domain ${this.#domains.domid(slot)} was not reset to the end`);
+        this.#words[at + control.resetBy] = 0;
+      }
+      this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
+      this.#pirqs.mend(slot, (port, pirq) => this.#ports.get(slot, port) === pirqPort(pirq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
-        const word = this.#ports.get(slot, port);
-        if (stateOf(word) !== portState.interdomain) continue;
-        if (this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port)) continue;
+        const isFree = this.#ports.get(slot, port) === portState.free;
+        if (isFree && this.#ports.vcpu(slot, port) !== 0) this.#ports.setVcpu(slot, port, 0);
+        if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);
       }
+    }
+    this.#pirqs.proceedAll();
+  }
+
+  /** Whether what a port is bound to is bound to the port. */
+  #isWhole(slot: number, port: number): boolean {
+    const word = this.#ports.get(slot, port);
+    switch (stateOf(word)) {
+      case portState.interdomain:
+        return plainPort(this.#ports.get(peerSlotOf(word), peerPortOf(word))) === interdomainPort(slot, port);
+      case portState.virq:
+        return this.#virqs.isBound(slot, irqOf(word), port);
+      case portState.pirq:
+        return this.#pirqs.port(slot, irqOf(word)) === port;
+      default:
+        return true;
     }
   }
 
@@ -161,6 +204,16 @@ export class Audit {
     return new Set([
       ...this.#words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
       ...this.#words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+      ...this.#contextsOf(at),
     ]);
+  }
+
+  /** Each vCPU's two frames of its virtual IDT and its context. */
+  *#contextsOf(at: number): Iterable<number> {
+    for (let vcpu = 0; vcpu < MAX_VCPUS; vcpu++) {
+      const frame = this.#words[at + slotPage.vcpus + vcpu * VCPU_WORDS + vcpuWord.trapTable] as number;
+      yield frame;
+      yield frame + 1;
+    }
   }
 }

@@ -9,6 +9,7 @@ import {
   header,
   life,
   MAPTRACK_FRAMES_LIMIT,
+  MAX_VCPUS,
   PAGE_WORDS,
   SLOT_PAGES,
   slotPage,
@@ -27,6 +28,8 @@ export interface DomainOptions {
   readonly privileged?: boolean;
   /** Which layout of shared_info its kernel uses; Arm's is the 64-bit one. Default x86_64-abi. */
   readonly abi?: 'x86_64-abi' | 'x86_32-abi' | 'arm-abi';
+  /** Virtual processors, 1 … 32. Default 1. */
+  readonly vcpus?: number;
   /** The highest port number; the ABI may allow less. Default 1023. */
   readonly maxEventChannels?: number;
   /** Frames to which the grant table may grow, 1 … 64. Default 64. */
@@ -59,18 +62,28 @@ export class Domains {
   readonly #frames: Frames;
   readonly #ports: Ports;
   readonly #grants: GrantEntries;
+  readonly #begin: (slot: number) => void;
 
-  constructor(memory: MachineMemory, lock: Lock, frames: Frames, ports: Ports, grants: GrantEntries) {
+  /** @param begin readies the vCPUs and the time of a slot whose words are set; the lock is held */
+  constructor(
+    memory: MachineMemory,
+    lock: Lock,
+    frames: Frames,
+    ports: Ports,
+    grants: GrantEntries,
+    begin: (slot: number) => void,
+  ) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#lock = lock;
     this.#frames = frames;
     this.#ports = ports;
     this.#grants = grants;
+    this.#begin = begin;
   }
 
   /**
-   * Creates a domain without pages; its tables are empty. -EPERM unless the caller is privileged, -EINVAL for a domid that names
+   * Creates a domain without pages; its tables are empty (XEN_DOMCTL_createdomain). -EPERM unless the caller is privileged, -EINVAL for a domid that names
    * no domain, -EEXIST for one that is taken (also by a zombie), -ENOMEM when the machine has no slot or no frame left.
    * @throws RangeError for a limit that cannot be
    */
@@ -79,6 +92,7 @@ export class Domains {
       (options.privileged ? domainFlag.privileged : 0) |
       (options.abi === 'x86_32-abi' ? domainFlag.abi32 : 0) |
       (options.ownThread ? domainFlag.ownThread : 0);
+    const vcpus = limit('vcpus', options.vcpus ?? 1, 1, MAX_VCPUS);
     const maxPort = limit('maxEventChannels', options.maxEventChannels ?? 1023, 1, 131071);
     const maxGrantFrames = limit('maxGrantFrames', options.maxGrantFrames ?? GRANT_FRAMES_LIMIT, 1, GRANT_FRAMES_LIMIT);
     const maxMaptrackFrames = limit(
@@ -94,10 +108,12 @@ export class Domains {
       const words = this.#words;
       const at = this.#memory.control(slot);
       words[at + control.flags] = flags;
+      words[at + control.vcpus] = vcpus;
       words[at + control.maxPort] = maxPort;
       words[at + control.maxGrantFrames] = maxGrantFrames;
       words[at + control.maxMaptrackFrames] = maxMaptrackFrames;
       words[at + slotPage.refMap] = 2 ** RESERVED_REFS - 1;
+      this.#begin(slot);
       if (this.#ports.init(slot) && this.#grants.grow(slot, 1)) {
         Atomics.store(words, at + control.life, life.alive);
         Atomics.store(words, this.#memory.domids + options.domid, slot + 1);

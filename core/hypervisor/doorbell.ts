@@ -2,6 +2,7 @@ import type { Domid } from '../abi/units.js';
 import { control, life } from './layout.js';
 import type { MachineMemory } from './memory.js';
 import type { SharedInfo } from './shared-info.js';
+import type { Vcpus } from './vcpus.js';
 
 /** What a domain's thread does, as those who raise events see it. */
 export const running = 0;
@@ -25,12 +26,14 @@ export class Doorbell {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
   readonly #sharedInfo: SharedInfo;
+  readonly #vcpus: Vcpus;
   readonly #ring: Ring;
 
-  constructor(memory: MachineMemory, sharedInfo: SharedInfo, ring: Ring) {
+  constructor(memory: MachineMemory, sharedInfo: SharedInfo, vcpus: Vcpus, ring: Ring) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#sharedInfo = sharedInfo;
+    this.#vcpus = vcpus;
     this.#ring = ring;
   }
 
@@ -67,10 +70,35 @@ export class Doorbell {
     return slot < 0 ? 0 : Atomics.load(this.#words, this.#memory.control(slot) + control.wake);
   }
 
-  /** Whether the domain is to be entered: evtchn_upcall_pending set, evtchn_upcall_mask clear. */
+  /**
+   * Whether any vCPU of the domain is to be entered: evtchn_upcall_pending set and evtchn_upcall_mask clear, or else attention asked
+   * for; and up, and not paused.
+   */
   hasUpcall(domid: Domid): boolean {
     const slot = this.#memory.slotOf(domid);
-    return slot >= 0 && this.#sharedInfo.hasUpcall(this.#sharedInfo.at(slot));
+    if (slot < 0) return false;
+    const page = this.#sharedInfo.at(slot);
+    const attention = this.#vcpus.attention(slot);
+    if ((attention !== 0 || this.#sharedInfo.hasUpcall(page)) && this.#isDue(slot, page, attention, 0)) return true;
+    const count = this.#vcpus.count(slot);
+    for (let vcpu = 1; vcpu < count; vcpu++) {
+      if (this.#isDue(slot, page, attention, vcpu)) return true;
+    }
+    return false;
+  }
+
+  /** Whether one vCPU of the domain is to be entered. */
+  hasUpcallOn(domid: Domid, vcpu: number): boolean {
+    const slot = this.#memory.slotOf(domid);
+    if (slot < 0 || !this.#vcpus.has(slot, vcpu)) return false;
+    return this.#isDue(slot, this.#sharedInfo.at(slot), this.#vcpus.attention(slot), vcpu);
+  }
+
+  #isDue(slot: number, page: number, attention: number, vcpu: number): boolean {
+    return (
+      ((attention & (1 << vcpu)) !== 0 || this.#sharedInfo.hasUpcall(this.#sharedInfo.infoIn(page, vcpu))) &&
+      this.#vcpus.mayRun(slot, vcpu)
+    );
   }
 
   /**
@@ -84,6 +112,12 @@ export class Doorbell {
     if (!this.hasUpcall(domid)) return true;
     this.wake(domid);
     return false;
+  }
+
+  /** Declares that the domain is put by, whatever waits for it: whoever puts it by looks for that itself. */
+  park(domid: Domid): void {
+    const slot = this.#memory.slotOf(domid);
+    if (slot >= 0) Atomics.store(this.#words, this.#memory.control(slot) + control.state, parked);
   }
 
   /** Declares that the domain's thread runs. */

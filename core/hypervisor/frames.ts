@@ -69,6 +69,12 @@ export class Frames {
     return frame >>> 0 < this.#memory.frames && this.#words[this.#table + frame * 2] === word;
   }
 
+  /** The domain that a frame is of, for those which domains see: pages, released ones, and frames of grant tables. */
+  ownerOf(frame: number): Domid | undefined {
+    const word = this.#words[this.#table + frame * 2] as number;
+    return word === 0 || word >>> KIND === frameKind.table ? undefined : (((word & OWNER) - 1) as Domid);
+  }
+
   /** Frees a domain's page, or keeps it until its last mapping is gone; says whether it is free. */
   release(frame: number, owner: Domid): boolean {
     if (this.mappings(frame) === 0) {
@@ -108,9 +114,13 @@ export class Frames {
     }
   }
 
-  /** Visits all frames that are not free. */
-  each(visit: (frame: number, owner: Domid, kind: FrameKind) => void): void {
-    for (let frame = this.#memory.firstFrame; frame < this.#memory.frames; frame++) {
+  /** Visits all frames that are not free, or those from `from` to before `to`. */
+  each(
+    visit: (frame: number, owner: Domid, kind: FrameKind) => void,
+    from: number = this.#memory.firstFrame,
+    to: number = this.#memory.frames,
+  ): void {
+    for (let frame = from; frame < to; frame++) {
       const word = this.#words[this.#table + frame * 2] as number;
       if (word !== 0) visit(frame, ((word & OWNER) - 1) as Domid, (word >>> KIND) as FrameKind);
     }

@@ -67,15 +67,15 @@ export class GrantEntries {
    */
   setupTable(caller: Domid, dom: Domid, frames: number): number {
     this.#lock.acquire(caller);
-    const slot = this.#target(caller, dom);
-    const status = slot < 0 ? slot : this.grow(slot, frames) ? gntst.okay : gntst.general_error;
+    const slot = this.target(caller, dom);
+    const status = slot < 0 ? slot : this.grow(slot, frames >>> 0) ? gntst.okay : gntst.general_error;
     this.#lock.release();
     return status;
   }
 
   /** A table's frames, now and at most; bad_domain, permission_denied (GNTTABOP_query_size). */
   querySize(caller: Domid, dom: Domid): TableSize {
-    const slot = this.#target(caller, dom);
+    const slot = this.target(caller, dom);
     if (slot < 0) return { status: slot, nrFrames: 0, maxNrFrames: 0 };
     const at = this.#memory.control(slot);
     return {
@@ -83,6 +83,18 @@ export class GrantEntries {
       nrFrames: this.#words[at + control.grantFrames] as number,
       maxNrFrames: this.#words[at + control.maxGrantFrames] as number,
     };
+  }
+
+  /**
+   * The slot of a domain on whose table the caller may work: DOMID_SELF, its own, or with privilege any; bad_domain,
+   * permission_denied (xsm `XSM_TARGET`).
+   */
+  target(caller: Domid, dom: Domid): number {
+    const own = this.#memory.callerOf(caller);
+    const slot = dom === DOMID_SELF ? own : this.#memory.slotOf(dom);
+    if (slot < 0 || own < 0) return gntst.bad_domain;
+    const flags = this.#words[this.#memory.control(own) + control.flags] as number;
+    return own === slot || (flags & domainFlag.privileged) !== 0 ? slot : gntst.permission_denied;
   }
 
   /** The frames of a table, in order: what GNTTABOP_setup_table's list tells the guest. */
@@ -173,14 +185,15 @@ export class GrantEntries {
   }
 
   /**
-   * Voids every grant of a slot; only the in-use bits of mapped ones stay. Its references too, unless a thread may still run that
-   * gives them back. The lock is held.
+   * Voids a slot's grants from reference `from` to before `to`, both multiples of 32; of mapped ones the in-use bits stay, and that
+   * they may only be read (XSA-227). The references too, unless a thread may still run that gives them back. The lock is held.
    */
-  voidAll(slot: number, keepsRefs: boolean): void {
+  voidSome(slot: number, from: number, to: number, keepsRefs: boolean): void {
     const map = this.#memory.control(slot) + slotPage.refMap;
-    for (let ref = 0; ref < this.count(slot); ref++) {
+    const end = Math.min(to, this.count(slot));
+    for (let ref = from; ref < end; ref++) {
       const entry = this.entry(slot, ref);
-      if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE);
+      if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE | gtf.readonly);
       if (!keepsRefs && this.#words[map + (ref >>> 5)] !== 0) this.#words[map + (ref >>> 5)] = 0;
     }
   }
@@ -197,13 +210,5 @@ export class GrantEntries {
     if (frame < 0) return false;
     Atomics.store(this.#words, place, frame);
     return true;
-  }
-
-  #target(caller: Domid, dom: Domid): number {
-    const own = this.#memory.callerOf(caller);
-    const slot = dom === DOMID_SELF ? own : this.#memory.slotOf(dom);
-    if (slot < 0 || own < 0) return gntst.bad_domain;
-    const flags = this.#words[this.#memory.control(own) + control.flags] as number;
-    return own === slot || (flags & domainFlag.privileged) !== 0 ? slot : gntst.permission_denied;
   }
 }

@@ -35,6 +35,16 @@ export interface UnmapGrantRef {
   status?: number;
 }
 
+/** One element of GNTTABOP_unmap_and_replace (grant_table.h `gnttab_unmap_and_replace`). Addresses are bytes. */
+export interface UnmapAndReplace {
+  readonly handle: GrantHandle;
+  readonly hostAddr: number;
+  /** What comes into the page's place; 0 for nothing. */
+  readonly newAddr: number;
+  /** Out: a status of `gntst`. */
+  status?: number;
+}
+
 const HALVES = gntmap.deviceMap | gntmap.hostMap;
 
 /**
@@ -85,6 +95,13 @@ export class GrantMap {
     }
   }
 
+  /** Unmaps the host half of each element for itself (GNTTABOP_unmap_and_replace). */
+  unmapAndReplaceRefs(caller: Domid, elements: readonly UnmapAndReplace[]): void {
+    for (const element of elements) {
+      element.status = this.unmapAndReplace(caller, element.handle, element.hostAddr, element.newAddr);
+    }
+  }
+
   /**
    * Maps one granted page: its handle, or bad_gntref (no half asked for), general_error (needs page tables), bad_domain,
    * no_space, bad_gntref, general_error (revoked, another's, write to read-only, used too often), bad_page, checked in this order.
@@ -105,7 +122,19 @@ export class GrantMap {
   unmap(caller: Domid, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
     this.#lock.acquire(caller);
     const slot = this.#memory.callerOf(caller);
-    const status = slot < 0 ? gntst.bad_handle : this.#unmap(slot, handle, hostAddr, devBusAddr);
+    const status = slot < 0 ? gntst.bad_handle : this.#unmap(slot, handle, hostAddr, devBusAddr, 0);
+    this.#lock.release();
+    return status;
+  }
+
+  /**
+   * Unmaps the host half of a mapping if its address is given: bad_handle; general_error for a `newAddr`, which without page tables
+   * nothing can be put in place of (as `replace_grant_p2m_mapping`), and for another page's host address.
+   */
+  unmapAndReplace(caller: Domid, handle: GrantHandle, hostAddr: number, newAddr: number): number {
+    this.#lock.acquire(caller);
+    const slot = this.#memory.callerOf(caller);
+    const status = slot < 0 ? gntst.bad_handle : this.#unmap(slot, handle, hostAddr, 0, newAddr);
     this.#lock.release();
     return status;
   }
@@ -117,9 +146,10 @@ export class GrantMap {
     return entry === 0 ? 0 : (this.#words[entry + mapping.frame] as number);
   }
 
-  /** Ends all mappings of a slot; the lock is held (`gnttab_release_mappings`). */
-  releaseMappings(slot: number): void {
-    for (let handle = 0; handle < this.#maptrack.count(slot); handle++) {
+  /** Ends a slot's mappings from handle `from` to before `to`; the lock is held (`gnttab_release_mappings`). */
+  releaseSome(slot: number, from: number, to: number): void {
+    const end = Math.min(to, this.#maptrack.count(slot));
+    for (let handle = from; handle < end; handle++) {
       const entry = this.#maptrack.find(slot, handle);
       if (entry !== 0) this.#end(slot, handle, entry, HALVES);
     }
@@ -146,7 +176,7 @@ export class GrantMap {
     return this.#maptrack.add(slot, flags, granter, ref, frame);
   }
 
-  #unmap(slot: number, handle: GrantHandle, hostAddr: number, devBusAddr: number): number {
+  #unmap(slot: number, handle: GrantHandle, hostAddr: number, devBusAddr: number, newAddr: number): number {
     const entry = this.#maptrack.find(slot, handle);
     if (entry === 0) return gntst.bad_handle;
     const flags = flagsOf(this.#words[entry] as number);
@@ -154,7 +184,7 @@ export class GrantMap {
     const device = devBusAddr !== 0 && (flags & gntmap.deviceMap) !== 0;
     const host = hostAddr !== 0 && (flags & gntmap.hostMap) !== 0;
     if (device && devBusAddr !== address) return gntst.bad_dev_addr;
-    if (host && hostAddr !== address) return gntst.general_error;
+    if (host && (newAddr !== 0 || hostAddr !== address)) return gntst.general_error;
     const halves = (device ? gntmap.deviceMap : 0) | (host ? gntmap.hostMap : 0);
     if (halves !== 0) this.#end(slot, handle, entry, halves);
     return gntst.okay;

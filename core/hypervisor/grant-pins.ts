@@ -84,6 +84,26 @@ export class GrantPins {
     return this.#words[this.#entries.active(slot, ref) + active.pin] as number;
   }
 
+  /** Whether `domid` uses an entry, and through it `frame` (grant_table.c `grant_map_exists`). */
+  isPinned(slot: number, ref: number, domid: Domid, frame: number): boolean {
+    const words = this.#words;
+    const record = this.#entries.active(slot, ref);
+    if (words[record + active.pin] === 0) return false;
+    return words[record + active.domid] === domid && words[record + active.frame] === frame;
+  }
+
+  /** Who uses an entry, through which frame, and how often; undefined while nobody does. */
+  useOf(
+    slot: number,
+    ref: number,
+  ): { readonly domid: Domid; readonly frame: number; readonly pin: number } | undefined {
+    const words = this.#words;
+    const record = this.#entries.active(slot, ref);
+    const pin = words[record + active.pin] as number;
+    if (pin === 0) return undefined;
+    return { pin, domid: words[record + active.domid] as Domid, frame: words[record + active.frame] as number };
+  }
+
   /** Sets all of a slot's pins to nothing, to be counted again by {@link count}. */
   reset(slot: number): void {
     for (let ref = 0; ref < this.#entries.count(slot); ref++) {

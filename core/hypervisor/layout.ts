@@ -22,17 +22,21 @@ export const header = {
   /** How many have attached to the memory: one is the only thread that makes calls. Never counts down. */
   attached: 5,
   lock: 32,
+  /** The owner's domid + 1 of each of the 24 virtual interrupts; 0 where it is the hardware domain's. */
+  virqOwners: 64,
+  /** A word for each of the host's 256 interrupts. */
+  irqs: 128,
 } as const;
 
 /** Marks a memory that holds our Xen, in this layout. */
-export const MAGIC = 0x53585202;
+export const MAGIC = 0x53585203;
 
 /**
- * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, and shared_info
- * once more, for a domain of the 32-bit ABI. Who raises an event without the lock may still take the slot for that of the domain
+ * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, shared_info
+ * once more, for a domain of the 32-bit ABI, two of vCPUs, one of physical interrupts. Who raises an event without the lock may still take the slot for that of the domain
  * before; in a page of the other ABI it would set a bit of the mask where it means one of PENDING.
  */
-export const SLOT_PAGES = 5;
+export const SLOT_PAGES = 8;
 /** As many domains as the slot field of a port's word can tell apart. */
 export const MAX_SLOTS = 256;
 
@@ -64,15 +68,31 @@ export const control = {
   incarnation: 77,
   /** Maptrack handles from this one on were never used. */
   freshHandle: 79,
-  /** The port at which the next scan begins. */
-  scanNext: 78,
+  /** How many vCPUs the domain has. */
+  vcpus: 78,
   /** The thread that makes the domain's calls, as its platform numbers threads, and when it began; 0 where nobody told. */
   thread: 80,
   threadStart: 81,
+  /** How often a toolstack has paused the domain and not unpaused it (sched.h `controller_pause_count`). */
+  pauseCount: 82,
+  /** The domid + 1 of who resets the domain's ports, while one does. */
+  resetBy: 83,
+  /** What the domain has been shut down for: see sched.ts. */
+  shutdown: 96,
+  /** A bit for each vCPU that waits in SCHEDOP_poll (sched.h `poll_mask`). */
+  pollMask: 97,
+  /** A bit for each vCPU that is to be entered though it has no upcall. */
+  attention: 98,
+  /** Which of the two watchdog timers are in use. */
+  watchdogs: 99,
+  /** When each watchdog fires, in two words. */
+  watchdogAt: 100,
   /** Lists of frames. */
   grantFrameList: 128,
   activeFrameList: 192,
   portFrameList: 512,
+  /** The timers of the vCPUs, {@link TIMER_WORDS} for each. */
+  timers: 768,
 } as const;
 
 /** Words from a slot's beginning to its further pages. */
@@ -81,13 +101,60 @@ export const slotPage = {
   maptrackFrameList: 2 * PAGE_WORDS,
   refMap: 3 * PAGE_WORDS,
   sharedInfo32: 4 * PAGE_WORDS,
+  vcpus: 5 * PAGE_WORDS,
+  pirqs: 7 * PAGE_WORDS,
 } as const;
 
-/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+/** vCPUs that a domain can have: as many as shared_info has room for (xen.h `XEN_LEGACY_MAX_VCPUS`). */
+export const MAX_VCPUS = 32;
+/** Words of a vCPU. */
+export const VCPU_WORDS = 64;
+/** Words of a vCPU, from its first. */
+export const vcpuWord = {
+  /** The port at which the next scan begins. */
+  scanNext: 0,
+  /** vcpu_runstate_info: the state, when it was entered, and the time spent in each of the four (vcpu.h). */
+  runstate: 4,
+  runstateEntry: 8,
+  runstateTimes: 10,
+  /** Bits of {@link vcpuFlag}. */
+  flags: 5,
+  /** Pauses that stand on this vCPU alone. */
+  pauses: 6,
+  /** The port that the vCPU polls, -1 for several or none in particular, 0 where it does not poll (sched.h `poll_evtchn`). */
+  pollPort: 7,
+  /** Addresses of the registered copies of runstate and time; 0 for none. */
+  runstateArea: 18,
+  timeArea: 19,
+  /** When the time page was written last. */
+  timeStamp: 20,
+  /** The frame of its virtual IDT, before that of its context; 0 where it uses neither. */
+  trapTable: 24,
+  /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
+  virqPorts: 40,
+} as const;
+
+/** Bits of {@link control.shutdown}: the code + 1, 0 while there is none (SHUTDOWN_CODE_INVALID); is_shutting_down; is_shut_down. */
+export const SHUTDOWN_CODE = 0x1ff;
+export const SHUTTING_DOWN = 0x200;
+export const SHUT_DOWN = 0x400;
+
+/** Bits of {@link vcpuWord.flags}. */
+export const vcpuFlag = { initialised: 1, up: 2, blocked: 4 } as const;
+
+/** Words of a vCPU's timers. */
+export const TIMER_WORDS = 8;
+/** Words of a vCPU's timers, two each: 0 where a timer is stopped. */
+export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } as const;
+
+/**
+ * A slot's life. One that is `building` while nobody holds the lock was left by a caller who died; one that is `dying` too, unless
+ * its destroyer only lets others in between two parts of its end.
+ */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */
-export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4 } as const;
+export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4, runstateUpdate: 8 } as const;
 
 /** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
 export const PORTS_PER_BUCKET = 64;

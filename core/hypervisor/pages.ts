@@ -1,7 +1,7 @@
 import { errno } from '../abi/errno.js';
 import { DOMID_SELF, type Domid } from '../abi/units.js';
 import type { Domains } from './domains.js';
-import { type Frames, frameKind } from './frames.js';
+import { type FrameKind, type Frames, frameKind } from './frames.js';
 import { control, life } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
@@ -57,12 +57,13 @@ export class Pages {
     return result;
   }
 
-  /** Releases every page of a slot; the lock is held. */
-  releaseAll(slot: number): void {
+  /** Releases every page of a slot among frames `from` to before `to`; the lock is held. */
+  releaseSome(slot: number, from: number, to: number): void {
     const domid = this.#domains.domid(slot);
-    this.#frames.each((frame, owner, kind) => {
+    const release = (frame: number, owner: Domid, kind: FrameKind): void => {
       if (owner === domid && kind === frameKind.page && this.#frames.release(frame, domid)) this.#uncount(slot);
-    });
+    };
+    this.#frames.each(release, Math.max(from, this.#memory.firstFrame), Math.min(to, this.#memory.frames));
   }
 
   #release(slot: number, domid: Domid, first: number, count: number): number {

@@ -12,21 +12,41 @@ const STATE = 7;
 const ARGUMENT = 3;
 const PEER_PORT = 11;
 const PEER_SLOT = 0xff;
+const PEER_PORT_MASK = 0x1ffff;
+const DOMID = 0xffff;
+
+/**
+ * In the word of an unbound or interdomain port: Xen itself takes its events, so its domain can neither send nor close it
+ * (event_channel.c `consumer_is_xen`).
+ */
+export const XEN_CONSUMER = 1 << 30;
+/** In the word of an interdomain port: its other end is one of those. */
+export const XEN_PEER = 1 << 29;
+/** What a sender distinguishes ports by. */
+export const SEND_KIND = STATE | XEN_CONSUMER | XEN_PEER;
 
 /** The state in a port's word. */
 export const stateOf = (port: number): number => port & STATE;
 /** The domid that an unbound port is reserved for. */
-export const remoteOf = (port: number): Domid => (port >>> ARGUMENT) as Domid;
+export const remoteOf = (port: number): Domid => ((port >>> ARGUMENT) & DOMID) as Domid;
 /** The slot of an interdomain port's other end. A slot keeps its domain as long as a port names it. */
 export const peerSlotOf = (port: number): number => (port >>> ARGUMENT) & PEER_SLOT;
 /** The port of an interdomain port's other end. */
-export const peerPortOf = (port: number): number => port >>> PEER_PORT;
+export const peerPortOf = (port: number): number => (port >>> PEER_PORT) & PEER_PORT_MASK;
+/** The word of an unbound or interdomain port without what it says of Xen. */
+export const plainPort = (port: number): number => port & ~(XEN_CONSUMER | XEN_PEER);
 
 /** The word of a port that waits for `remote`. */
 export const unboundPort = (remote: number): number => portState.unbound | ((remote & 0xffff) << ARGUMENT);
 /** The word of a port whose other end is `port` of the domain in `slot`. */
 export const interdomainPort = (slot: number, port: number): number =>
   portState.interdomain | (slot << ARGUMENT) | (port << PEER_PORT);
+/** The word of a port that is bound to a virtual interrupt. */
+export const virqPort = (virq: number): number => portState.virq | (virq << ARGUMENT);
+/** The word of a port that is bound to a physical interrupt, as its domain numbers it. */
+export const pirqPort = (pirq: number): number => portState.pirq | (pirq << ARGUMENT);
+/** The number of the interrupt that a port is bound to, virtual or physical. */
+export const irqOf = (port: number): number => port >>> ARGUMENT;
 
 /**
  * The port tables of all slots. A port's state, with what it is bound to, is one word: so every step of the state machine is one
@@ -63,6 +83,18 @@ export class Ports {
   /** Changes a valid port's word. */
   set(slot: number, port: number, word: number): void {
     Atomics.store(this.#words, this.#entry(slot, port), word);
+  }
+
+  /** Gives a valid, free port its word and the vCPU that it notifies. */
+  bind(slot: number, port: number, word: number, vcpu: number): void {
+    const entry = this.#entry(slot, port);
+    this.#words[entry + 1] = vcpu;
+    Atomics.store(this.#words, entry, word);
+  }
+
+  /** Has a bound port notify another vCPU from its next event on. */
+  setVcpu(slot: number, port: number, vcpu: number): void {
+    Atomics.store(this.#words, this.#entry(slot, port) + 1, vcpu);
   }
 
   /** The lowest free port, or -ENOSPC, -ENOMEM; -EINVAL in a domain that dies. */

@@ -2,7 +2,7 @@ import { control, domainFlag, slotPage } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
 /**
- * Word offsets in a shared_info page (xen.h `struct shared_info`; vCPU 0's `struct vcpu_info` begins it), 2-level ABI. The
+ * Word offsets in a shared_info page (xen.h `struct shared_info`), and in a `struct vcpu_info` of it, vCPU 0's of which begins it. The
  * 64-bit and the 32-bit layout begin evtchn_pending at the same place; the mask, the width of the selector and the clock differ.
  */
 const word = {
@@ -15,11 +15,15 @@ const word = {
   mask32: 544,
 } as const;
 
+/** Words of a `struct vcpu_info` on x86 (xen.h). */
+const INFO_WORDS = 16;
+
 /** Ports that the 2-level ABI can carry: 64 words of 64 bits, or 32 of 32 (event_channel.h `EVTCHN_2L_NR_CHANNELS`). */
 export const portsOf2Level = (abi32: boolean): number => (abi32 ? 1024 : 4096);
 
 const UPCALL_PENDING = 0xff;
 const UPCALL_MASK = 0xff00;
+const UPCALL_MASK_BIT = 0x100;
 
 /** The shared_info pages of all slots: the bits that Xen and a guest change without a lock. */
 export class SharedInfo {
@@ -41,6 +45,21 @@ export class SharedInfo {
   /** The first word of the page that a slot has for an ABI. */
   pageOf(slot: number, abi32: boolean): number {
     return this.#memory.control(slot) + (abi32 ? slotPage.sharedInfo32 : slotPage.sharedInfo);
+  }
+
+  /** The first word of a vCPU's `struct vcpu_info`. */
+  infoOf(slot: number, vcpu: number): number {
+    return this.infoIn(this.at(slot), vcpu);
+  }
+
+  /** The first word of a vCPU's `struct vcpu_info` in the page that begins at word `page`. */
+  infoIn(page: number, vcpu: number): number {
+    return page + vcpu * INFO_WORDS;
+  }
+
+  /** The vCPU whose `struct vcpu_info` begins at word `info` of the page that begins at word `page`. */
+  vcpuOf(page: number, info: number): number {
+    return (info - page) / INFO_WORDS;
   }
 
   isAbi32(slot: number): boolean {
@@ -83,21 +102,27 @@ export class SharedInfo {
     for (let i = 0; i < portsOf2Level(abi32) / 32; i++) Atomics.store(this.#words, first + i, -1);
   }
 
-  /** Sets the port's bit in vCPU 0's evtchn_pending_sel and says whether it was set already. */
-  select(page: number, abi32: boolean, port: number): boolean {
+  /** Sets the port's bit in a vCPU's evtchn_pending_sel and says whether it was set already. */
+  select(info: number, abi32: boolean, port: number): boolean {
     const bit = 1 << ((abi32 ? port >>> 5 : port >>> 6) & 31);
-    const at = page + (abi32 ? word.selector32 : word.selector64 + (port >>> 11));
+    const at = info + (abi32 ? word.selector32 : word.selector64 + (port >>> 11));
     return (Atomics.or(this.#words, at, bit) & bit) !== 0;
   }
 
-  /** Puts selector bits back that were taken and not served. */
-  reselect(page: number, abi32: boolean, half: number, bits: number): void {
-    Atomics.or(this.#words, page + (abi32 ? word.selector32 : word.selector64 + half), bits);
+  /** Whether the port's bit in a vCPU's evtchn_pending_sel is set. */
+  isSelected(info: number, abi32: boolean, port: number): boolean {
+    const bit = 1 << ((abi32 ? port >>> 5 : port >>> 6) & 31);
+    return (this.#load((info + (abi32 ? word.selector32 : word.selector64 + (port >>> 11))) * 4) & bit) !== 0;
   }
 
-  /** Takes 32 bits of vCPU 0's evtchn_pending_sel, leaving none. */
-  takeSelector(page: number, abi32: boolean, half: number): number {
-    const at = page + (abi32 ? word.selector32 : word.selector64 + half);
+  /** Puts selector bits back that were taken and not served. */
+  reselect(info: number, abi32: boolean, half: number, bits: number): void {
+    Atomics.or(this.#words, info + (abi32 ? word.selector32 : word.selector64 + half), bits);
+  }
+
+  /** Takes 32 bits of a vCPU's evtchn_pending_sel, leaving none. */
+  takeSelector(info: number, abi32: boolean, half: number): number {
+    const at = info + (abi32 ? word.selector32 : word.selector64 + half);
     return (this.#words[at] as number) === 0 ? 0 : Atomics.exchange(this.#words, at, 0);
   }
 
@@ -107,27 +132,33 @@ export class SharedInfo {
     return pending & ~(this.#words[page + (abi32 ? word.mask32 : word.mask64) + group] as number);
   }
 
-  /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */
-  selectAllPending(page: number, abi32: boolean): void {
-    for (let group = 0; group < portsOf2Level(abi32) / 32; group++) {
-      if (this.deliverable(page, abi32, group) === 0) continue;
-      this.select(page, abi32, group * 32);
-      this.setUpcall(page);
-    }
+  /** Sets a vCPU's evtchn_upcall_pending and says whether it was set already. */
+  setUpcall(info: number): boolean {
+    return (Atomics.or(this.#words, info + word.upcall, 1) & UPCALL_PENDING) !== 0;
   }
 
-  /** Sets vCPU 0's evtchn_upcall_pending and says whether it was set already. */
-  setUpcall(page: number): boolean {
-    return (Atomics.or(this.#words, page + word.upcall, 1) & UPCALL_PENDING) !== 0;
+  clearUpcall(info: number): void {
+    Atomics.and(this.#words, info + word.upcall, ~UPCALL_PENDING);
   }
 
-  clearUpcall(page: number): void {
-    Atomics.and(this.#words, page + word.upcall, ~UPCALL_PENDING);
+  /** Sets a vCPU's evtchn_upcall_mask: a guest's own business, no call. Says whether it was set already. */
+  maskUpcalls(info: number): boolean {
+    return (Atomics.or(this.#words, info + word.upcall, UPCALL_MASK_BIT) & UPCALL_MASK) !== 0;
   }
 
-  /** Whether vCPU 0 has an upcall pending, and has not masked upcalls. */
-  hasUpcall(page: number): boolean {
-    const upcall = this.#load((page + word.upcall) * 4);
+  /** Clears a vCPU's evtchn_upcall_mask; who does so looks at {@link hasUpcall} next. */
+  unmaskUpcalls(info: number): void {
+    Atomics.and(this.#words, info + word.upcall, ~UPCALL_MASK);
+  }
+
+  /** Whether a vCPU's evtchn_upcall_mask is set. */
+  masksUpcalls(info: number): boolean {
+    return (this.#load((info + word.upcall) * 4) & UPCALL_MASK) !== 0;
+  }
+
+  /** Whether a vCPU has an upcall pending, and has not masked upcalls. */
+  hasUpcall(info: number): boolean {
+    const upcall = this.#load((info + word.upcall) * 4);
     return (upcall & UPCALL_PENDING) !== 0 && (upcall & UPCALL_MASK) === 0;
   }
 }

@@ -1,7 +1,7 @@
 import { from, map, race } from 'rxjs';
 import type { StoreOperations } from '../domain/xenstore.js';
 import { errorText } from '../errors.js';
-import { BackLife, type MappedRing, ringKeys } from './back-life.js';
+import { BackLife, type MappedRings } from './back-life.js';
 import type { BackLink } from './back-link.js';
 import {
   type BackMemory,
@@ -30,11 +30,15 @@ import {
 } from './key-values.js';
 import type { Keys } from './keys.js';
 import type { AnyProtocol } from './protocol.js';
+import type { Responses } from './responses.js';
 import { readOtherState, readOwnState } from './state-nodes.js';
 import type { Wait, XenbusState } from './states.js';
+import { wireKeys } from './wires.js';
 
 /** How long a backend that closes waits for answers that its driver still owes, in milliseconds (netback drains as long). */
 export const DRAIN_TIMEOUT = 10_000;
+
+type AnyResponses = Responses<AnyProtocol['ring']['request'], AnyProtocol['ring']['response'], string>;
 
 /** Runs a backend's side of the handshake: one link for each time that the frontend connects. */
 export class BackHandshake extends Handshake<BackStep> {
@@ -171,13 +175,15 @@ export class BackHandshake extends Handshake<BackStep> {
     }
     const { environment, device } = this;
     const keys: Keys = this.#protocol.keys.frontend?.Initialised ?? {};
-    const read = (store: StoreOperations) => readTexts(store, device.otherendPath, { ...ringKeys, ...keys });
+    const queues = await this.#queues(life, keys);
+    const named = wireKeys(this.#protocol, queues);
+    const read = (store: StoreOperations) => readTexts(store, device.otherendPath, { ...named, ...keys });
     const texts = await read(environment.store);
     if (this.#life !== life) return;
     const peer = parseTexts(device.otherendPath, keys, texts);
-    const names = parseTexts(device.otherendPath, ringKeys, texts);
-    const ring = life.map(environment, device, this.#protocol, names, (error) => this.reportError(error));
-    const said = await this.#driverSays(this.#driver.connect(this.#link(life, ring, peer)), () =>
+    const names = parseTexts(device.otherendPath, named, texts);
+    const rings = life.map(environment, device, this.#protocol, names, queues, (error) => this.reportError(error));
+    const said = await this.#driverSays(this.#driver.connect(this.#link(life, rings, peer)), () =>
       this.#stillBoth(look),
     );
     if (said !== undefined) life.link.add(() => disposeOf(said.value));
@@ -186,16 +192,31 @@ export class BackHandshake extends Handshake<BackStep> {
     const stands = async (store: StoreOperations): Promise<boolean> => sameTexts(texts, await read(store));
     const written = await this.#move('connect', look, writing(device.path, this.#published(life)), stands);
     if (!written) return this.#releaseOnly(life);
-    if (this.#life === life) life.listen(ring, environment.clock, (error) => this.#lied(error));
+    if (this.#life === life) life.listen(rings, environment.clock, (error) => this.#lied(error));
   }
 
-  #link(life: BackLife, { responses, grants }: MappedRing, peer: AnyValues): BackLink<AnyProtocol> {
+  /** How many queues the frontend has chosen; what it says is read once more with all else. */
+  async #queues(life: BackLife, keys: Keys): Promise<number> {
+    const { device } = this;
+    const chosen = this.#protocol.queues?.chosen;
+    const key = chosen === undefined ? undefined : keys[chosen];
+    if (chosen === undefined || key === undefined) return 1;
+    const values = await readKeys(this.environment.store, device.otherendPath, { [chosen]: key });
+    return life.queuesOf(device, this.#protocol, values);
+  }
+
+  #link(life: BackLife, { queues, grants }: MappedRings, peer: AnyValues): BackLink<AnyProtocol> {
     const { device } = this;
     const keys = this.#protocol.keys.backend?.Connected ?? {};
+    const rings: Readonly<Record<string, unknown>> = queues[0]?.ends ?? {};
+    // The only ring of a class that has one.
+    const responses = rings.ring as AnyResponses;
     return {
       protocol: this.#protocol,
       serve: (handler) => responses.serve(handler),
       drain: (handler) => responses.drain(handler),
+      ...(this.#protocol.rings !== undefined && rings),
+      ...(this.#protocol.queues !== undefined && { queues: queues.map((queue) => queue.ends) }),
       grants,
       toolstack: life.toolstack,
       own: life.own,

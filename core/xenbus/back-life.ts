@@ -1,35 +1,19 @@
 import { Subscription } from 'rxjs';
-import { BackRing } from '../abi/back-ring.js';
-import { gntst } from '../abi/gntst.js';
-import { type Abi, abis } from '../abi/layout.js';
-import { asGrantRef, asPort, type GrantRef, type Port } from '../abi/units.js';
 import { Cleanup } from '../domain/cleanup.js';
 import type { Clock } from '../domain/clock.js';
-import type { EventChannel } from '../domain/event-channels.js';
-import type { Page } from '../domain/grant-table.js';
-import { subscribeLateEoi } from '../domain/late-eoi.js';
-import { GrantError, PeerFault, XenError } from '../errors.js';
+import { PeerFault } from '../errors.js';
+import { BackRings } from './back-rings.js';
 import type { DeviceInfo } from './device-info.js';
 import type { HandshakeEnvironment } from './handshake.js';
 import type { AnyValues } from './key-values.js';
-import { oneOf, uint } from './keys.js';
 import { PeerGrants } from './peer-grants.js';
 import type { AnyProtocol } from './protocol.js';
-import { Responses } from './responses.js';
+import { prefixOf } from './wires.js';
 
-/** What every frontend with one ring writes. */
-export const ringKeys = {
-  'ring-ref': uint<GrantRef>({ max: 0xffffffff }),
-  'event-channel': uint<Port>({ min: 1, max: 0xffffffff }),
-  protocol: oneOf(abis, { default: 'x86_64-abi' }),
-} as const;
-
-type AnyResponses = Responses<AnyProtocol['ring']['request'], AnyProtocol['ring']['response']>;
-
-/** A frontend's ring, mapped, and its event channel, bound. */
-export interface MappedRing {
-  readonly channel: EventChannel;
-  readonly responses: AnyResponses;
+/** A frontend's rings, mapped, and its event channels, bound. */
+export interface MappedRings {
+  /** One for each queue, one for all rings of a class without queues. */
+  readonly queues: readonly BackRings[];
   readonly grants: PeerGrants;
 }
 
@@ -45,8 +29,8 @@ export class BackLife {
   /** Whether `publish` has said something that is not in the store yet. */
   unpublished = false;
   readonly #mapped = new Cleanup();
-  #upcalls = Subscription.EMPTY;
-  #responses: AnyResponses | undefined;
+  #upcalls = new Subscription();
+  #queues: readonly BackRings[] = [];
   #quiet = false;
 
   constructor(toolstack: AnyValues) {
@@ -60,49 +44,47 @@ export class BackLife {
 
   /** Requests that the driver has not answered. */
   get pending(): number {
-    return this.#responses?.pending ?? 0;
+    let pending = 0;
+    for (const { pumps } of this.#queues) for (const pump of pumps) pending += pump.pending;
+    return pending;
   }
 
   /**
-   * Maps the ring and binds the channel that the frontend's keys name.
+   * How many queues a frontend has chosen.
+   * @throws PeerFault for none, or more than were offered (CVE-2026-45890)
+   */
+  queuesOf({ otherendPath }: DeviceInfo, { queues }: AnyProtocol, peer: AnyValues): number {
+    if (queues === undefined) return 1;
+    const chosen = Number(peer[queues.chosen]);
+    if (!(chosen >= 1 && chosen <= Number(this.own[queues.offered])))
+      throw new PeerFault(`${otherendPath}/${queues.chosen}`, `${chosen}, with ${this.own[queues.offered]} offered`);
+    return chosen;
+  }
+
+  /**
+   * Maps the rings and binds the channels that the frontend's keys name.
    * @throws PeerFault when they cannot be: what the frontend wrote is at fault
    */
   map(
-    { grants, channels }: HandshakeEnvironment,
-    { otherend, otherendPath }: DeviceInfo,
-    { ring, refuse }: AnyProtocol,
+    environment: HandshakeEnvironment,
+    device: DeviceInfo,
+    protocol: AnyProtocol,
     keys: AnyValues,
+    queues: number,
     onError: (error: unknown) => void,
-  ): MappedRing {
-    const [ref, port] = [Number(keys['ring-ref']), Number(keys['event-channel'])];
-    const page = this.#mapped.use(
-      ofPeer(`${otherendPath}/ring-ref`, ref, (): Page => grants.map(otherend, [asGrantRef(ref)])),
-    );
-    const channel = this.#mapped.use(
-      ofPeer(`${otherendPath}/event-channel`, port, () => channels.bindInterdomain(otherend, asPort(port))),
-    );
-    const abi: Abi = abis.find((known) => known === keys.protocol) ?? 'x86_64-abi';
-    const responses: AnyResponses = new Responses(new BackRing(page.words, ring, { abi }), {
-      notify: () => channel.notify(),
-      again: () => channel.retrigger(),
-      linger: (isThere) => channel.linger(isThere),
-      refuse,
-      onError,
-    });
-    this.#responses = responses;
-    return { channel, responses, grants: this.#mapped.use(new PeerGrants(grants, otherend)) };
+  ): MappedRings {
+    const mapped: BackRings[] = [];
+    this.#queues = mapped;
+    for (let queue = 0; queue < queues; queue++) {
+      const prefix = prefixOf(queue, queues);
+      mapped.push(this.#mapped.use(new BackRings(environment, device, protocol, keys, prefix, onError)));
+    }
+    return { queues: mapped, grants: this.#mapped.use(new PeerGrants(environment.grants, device.otherend)) };
   }
 
-  /** Hands the ring's requests to the driver, at once and at every upcall. @param lied hears what ends the link */
-  listen({ channel, responses }: MappedRing, clock: Clock, lied: (error: unknown) => void): void {
-    this.#upcalls = subscribeLateEoi(channel, clock, () => {
-      try {
-        return responses.upcall() > 0 || responses.left > 0;
-      } catch (error) {
-        lied(error);
-        return true;
-      }
-    });
+  /** Hands what comes on the rings to the driver, at once and at every upcall. @param lied hears what ends the link */
+  listen({ queues }: MappedRings, clock: Clock, lied: (error: unknown) => void): void {
+    for (const rings of queues) this.#upcalls.add(rings.listen(clock, lied));
   }
 
   /** No more upcalls; what the driver made of the link is disposed of. */
@@ -113,34 +95,18 @@ export class BackLife {
 
   /** Resolves when the driver owes no more answers. */
   async idle(): Promise<void> {
-    await this.#responses?.idle();
+    await Promise.all(this.#queues.flatMap(({ pumps }) => pumps.map((pump) => pump.idle?.())));
   }
 
   /** Ends the link: answers that come from now on are dropped. */
   end(): void {
     this.#quiet = true;
-    this.#responses?.abandon();
+    for (const rings of this.#queues) rings.abandon();
     this.subscription.unsubscribe();
   }
 
-  /** Unmaps the ring and unbinds the channel. */
+  /** Unmaps the rings and unbinds the channels. */
   unmap(): void {
     this.#mapped[Symbol.dispose]();
   }
 }
-
-/** Uses a number that the peer wrote. @throws PeerFault when it is the number that is wrong */
-const ofPeer = <T>(what: string, found: number, use: () => T): T => {
-  try {
-    return use();
-  } catch (error) {
-    if (!(error instanceof XenError) || isShortage(error)) throw error;
-    throw new PeerFault(what, `${found} (${error.message})`);
-  }
-};
-
-/** Whether this end ran out of something. */
-const isShortage = (error: XenError): boolean =>
-  error instanceof GrantError
-    ? error.status === gntst.no_device_space || error.status === gntst.no_space
-    : error.code === 'ENOMEM' || error.code === 'ENOSPC';

@@ -2,8 +2,7 @@ import type { Subscription } from 'rxjs';
 import type { DeviceInfo } from './device-info.js';
 import type { BackGrants } from './peer-grants.js';
 import type { AnyProtocol, BackendValues, FrontendValues, IdOf, PublishValues, ToolstackValues } from './protocol.js';
-import type { Serve } from './responses.js';
-import type { Drain, Slots } from './slots.js';
+import type { BackEnd, ServedRing } from './rings.js';
 
 /** What a backend may decide by before a frontend connects. */
 export interface BackOffer<P extends AnyProtocol> {
@@ -14,15 +13,19 @@ export interface BackOffer<P extends AnyProtocol> {
   readonly subscription: Subscription;
 }
 
+/** A backend's rings: its verbs where its class has one; else each ring by its name, in `queues` where there may be several of all. */
+type BackRings<P extends AnyProtocol> = P extends { readonly rings: infer W }
+  ? P extends { readonly queues: object }
+    ? { readonly queues: readonly { readonly [N in keyof W]: BackEnd<W[N]> }[] }
+    : { readonly [N in keyof W]: BackEnd<W[N]> }
+  : ServedRing<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
+
 /** What a connected backend is handed. */
-export interface BackLink<P extends AnyProtocol> extends BackOffer<P> {
+export type BackLink<P extends AnyProtocol> = BackLinkBase<P> & BackRings<P>;
+
+/** What a connected backend is handed besides its rings. */
+export interface BackLinkBase<P extends AnyProtocol> extends BackOffer<P> {
   readonly protocol: P;
-  /** Answers each request by one response; an error thrown becomes the protocol's refusal with its errno. */
-  readonly serve: (handler: Serve<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>) => void;
-  /** Takes whole batches of requests and answers them in its own time. */
-  readonly drain: (
-    handler: Drain<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>,
-  ) => Slots<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
   readonly grants: BackGrants;
   /** What this end wrote, with what was published since. */
   readonly own: BackendValues<P>;

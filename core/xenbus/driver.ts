@@ -5,6 +5,8 @@ import type { AnyProtocol, FrontendValues, OfferValues } from './protocol.js';
 
 /** A class that serves the frontend's end of a protocol; `T` is the device that its users get. */
 export interface Frontend<P extends AnyProtocol, T> {
+  /** Whether each ring is to have an event channel of its own where the backend offers that (`feature-split-event-channels`); yes without it. */
+  readonly splitChannels?: boolean;
   /** Decides on the frontend's keys from what the backend offers, before rings are shared; without it the defaults are written. */
   negotiate?(negotiation: FrontNegotiation<P>): Partial<FrontendValues<P>>;
   /** Takes the link of a backend that is Connected. A Disposable result is disposed of when the link ends. */

@@ -20,6 +20,7 @@ import type { AnyProtocol } from './protocol.js';
 import { quoted } from './quoted.js';
 import { readOtherState } from './state-nodes.js';
 import type { Wait, XenbusState } from './states.js';
+import { wireKeys } from './wires.js';
 
 const AT_ONCE = 'the device is there at once, what takes time is for its methods';
 
@@ -70,7 +71,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
       this.#release();
       return this.decide({ own, other: await readOtherState(this.environment.store, this.device) });
     }
-    const { does, memory } = frontDecision(this.#memory, own, other);
+    const { does, memory } = frontDecision(this.#memory, this.#meaning(own), other);
     this.#memory = memory;
     return does;
   }
@@ -128,6 +129,15 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     return 'the store to answer';
   }
 
+  /**
+   * What this end's state means to the table. A class whose frontends go right to Connected says by it that the rings are shared; that the
+   * backend has connected too it knows itself.
+   */
+  #meaning(own: XenbusState): XenbusState {
+    const waits = this.#protocol.shared === 'Connected' && this.#memory.begun && this.#life?.connected !== true;
+    return waits && own === 'Connected' ? 'Initialised' : own;
+  }
+
   /** Whether the toolstack has made the directory anew since this end shared its ring, or for another backend. */
   async #isNew(): Promise<boolean> {
     const { store } = this.environment;
@@ -144,7 +154,7 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
 
   /** Writes the state that a step leads to, if what the step answers still stands; whether it was written. */
   #move(step: FrontStep, { own, other }: Look, also?: (store: StoreOperations) => Promise<void>): Promise<boolean> {
-    const to: XenbusState = frontSteps[step] ?? own;
+    const to: XenbusState = (step === 'share' ? this.#protocol.shared : undefined) ?? frontSteps[step] ?? own;
     const stands = async (store: StoreOperations): Promise<boolean> =>
       !frontAnswers.has(step) || (await readOtherState(store, this.device)) === other;
     return this.switchState({ from: own, to, stands, also });
@@ -161,11 +171,19 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     const texts = showKeys(device.path, ownKeys, values);
     if (this.stopped) return false;
     const own = withDefaults(ownKeys, values);
-    const life = new FrontLife(environment, device, this.#protocol, { own, toolstack }, (error) =>
-      this.reportError(error),
-    );
+    const { queues, split } = this.#protocol;
+    const choice = {
+      own,
+      toolstack,
+      queues: queues === undefined ? 1 : chosenQueues(device, own[queues.chosen], offered[queues.offered]),
+      split: split !== undefined && offered[split] === true && this.#driver.splitChannels !== false,
+    };
+    const life = new FrontLife(environment, device, this.#protocol, choice, (error) => this.reportError(error));
     this.#life = life;
-    const written = await this.#move('share', look, writing(device.path, new Map([...life.texts, ...texts])));
+    const written = await this.#move('share', look, async (operations) => {
+      if (this.#protocol.rings !== undefined) await forgetRings(operations, device.path, this.#protocol);
+      await writing(device.path, new Map([...life.texts, ...texts]))(operations);
+    });
     if (!written && this.#life === life) this.#release();
     return true;
   }
@@ -183,7 +201,8 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
       this.#leave(asError(error));
       this.raise(error);
     });
-    const written = await this.#move('connect', look);
+    life.connected = true;
+    const written = look.own === 'Connected' || (await this.#move('connect', look));
     if (written && this.#life === life && !this.faulty) this.#connection$.next({ device });
     return true;
   }
@@ -220,3 +239,18 @@ export class FrontHandshake<T> extends Handshake<FrontStep> {
     this.guard(() => life?.release());
   }
 }
+
+/** How many queues a driver wants. @throws RangeError for none, or more than the backend offers */
+const chosenQueues = ({ path }: DeviceInfo, chosen: unknown, offered: unknown): number => {
+  const queues = Number(chosen);
+  if (!(queues >= 1 && queues <= Number(offered)))
+    throw new RangeError(`${path}: the driver wants ${queues} queues, and the backend offers ${offered}`);
+  return queues;
+};
+
+/** Removes what an earlier life said of its rings: it may have had more queues, or other channels. */
+const forgetRings = async (store: StoreOperations, path: string, protocol: AnyProtocol): Promise<void> => {
+  for (const name of Object.keys(wireKeys(protocol, 1))) await store.rm(`${path}/${name}`);
+  for (const child of (await store.directory(path)) ?? [])
+    if (/^queue-[0-9]+$/.test(child)) await store.rm(`${path}/${child}`);
+};

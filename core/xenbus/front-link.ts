@@ -2,13 +2,21 @@ import type { Observable, Subscription } from 'rxjs';
 import type { DeviceInfo } from './device-info.js';
 import type { FrontGrants } from './peer-grants.js';
 import type { AnyProtocol, BackendValues, FrontendValues, IdOf, OfferValues, ToolstackValues } from './protocol.js';
-import type { RequestRing } from './requests.js';
+import type { FrontEnd, RequestingRing } from './rings.js';
+
+/** A frontend's rings: `ring` where its class has one; else each by its name, in `queues` where there may be several of all. */
+type FrontRings<P extends AnyProtocol> = P extends { readonly rings: infer W }
+  ? P extends { readonly queues: object }
+    ? { readonly queues: readonly { readonly [N in keyof W]: FrontEnd<W[N]> }[] }
+    : { readonly [N in keyof W]: FrontEnd<W[N]> }
+  : RequestingRing<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
 
 /** What a connected frontend is handed. */
-export interface FrontLink<P extends AnyProtocol> {
+export type FrontLink<P extends AnyProtocol> = FrontLinkBase<P> & FrontRings<P>;
+
+/** What a connected frontend is handed besides its rings. */
+export interface FrontLinkBase<P extends AnyProtocol> {
   readonly protocol: P;
-  /** Sends requests; those outstanding when the link ends reject with Disconnected or PeerFault. */
-  readonly ring: RequestRing<P['ring']['request'], P['ring']['response'], IdOf<P['ring']>>;
   readonly grants: FrontGrants;
   /** What the backend wrote, always as it is now. */
   readonly peer: BackendValues<P>;

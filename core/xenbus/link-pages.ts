@@ -1,5 +1,5 @@
 import type { Domid, GrantRef } from '../abi/units.js';
-import type { GrantTable, SharedPage } from '../domain/grant-table.js';
+import type { GrantTable, Page, SharedPage } from '../domain/grant-table.js';
 import { Disconnected } from '../errors.js';
 import type { FrontGrants } from './peer-grants.js';
 
@@ -22,6 +22,14 @@ export class LinkPages implements FrontGrants {
   share(pages = 1, options: { readonly readonly?: boolean } = {}): SharedPage {
     if (this.#state !== 'connected') throw new Disconnected(`the link to domain ${this.#peer} has ended`);
     return new LinkPage(this.#table.share(this.#peer, pages, options), this.#takeBack);
+  }
+
+  alloc(pages = 1): Page {
+    return this.#table.alloc(pages);
+  }
+
+  copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {
+    return this.#table.copier(LinkPage.own(from), LinkPage.own(to));
   }
 
   /** The link ends: nothing more is shared, and nothing taken back. */
@@ -50,6 +58,11 @@ class LinkPage implements SharedPage {
   constructor(page: SharedPage, takeBack: (page: SharedPage) => void) {
     this.#page = page;
     this.#takeBack = takeBack;
+  }
+
+  /** The page of the grant table that a page of a link stands for. */
+  static own(page: Page): Page {
+    return #page in page ? page.#live : page;
   }
 
   get bytes(): Uint8Array {

@@ -1,7 +1,7 @@
 import { gntst } from '../abi/gntst.js';
 import type { Domid, GrantRef } from '../abi/units.js';
 import { PAGE_SIZE } from '../abi/units.js';
-import type { GrantTable, Page, SharedPage } from '../domain/grant-table.js';
+import type { CopySegment, GrantTable, Page, SharedPage } from '../domain/grant-table.js';
 import { Disconnected, GrantError } from '../errors.js';
 
 /** The grants of a frontend: its own pages, offered to the one peer of its link. */
@@ -11,6 +11,10 @@ export interface FrontGrants {
    * has let go; a page that is still mapped is parked, and reused only afterwards (XSA-396).
    */
   share(pages?: number, options?: { readonly readonly?: boolean }): SharedPage;
+  /** Own zeroed pages that nobody else may touch, side by side. @throws XenError ENOMEM */
+  alloc(pages?: number): Page;
+  /** As {@link GrantTable.copier}, between pages of this link, shared or own. */
+  copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void;
 }
 
 /** A backend's access to the pages that its link's one frontend has granted. */
@@ -26,6 +30,9 @@ export interface BackGrants {
   copyTo(ref: GrantRef, from: Page, offset: number, pageOffset: number, length: number): number;
   /** Copies bytes out of the peer's page into a page of this domain and returns how many. @throws GrantError */
   copyFrom(ref: GrantRef, to: Page, offset: number, pageOffset: number, length: number): number;
+  /** Copies between the peer's pages and pages of this domain, as one batch. @throws GrantError of the first element that failed */
+  copyAllFrom(segments: readonly CopySegment[]): void;
+  copyAllTo(segments: readonly CopySegment[]): void;
   /** Own zeroed pages, for staging. @throws XenError ENOMEM */
   alloc(pages?: number): Page;
 }
@@ -64,6 +71,14 @@ export class PeerGrants implements BackGrants, Disposable {
   copyFrom(ref: GrantRef, to: Page, offset: number, pageOffset: number, length: number): number {
     this.#open().copyFrom(this.#peer, [{ ref, offset, page: to, pageOffset, length }]);
     return length;
+  }
+
+  copyAllFrom(segments: readonly CopySegment[]): void {
+    this.#open().copyFrom(this.#peer, segments);
+  }
+
+  copyAllTo(segments: readonly CopySegment[]): void {
+    this.#open().copyTo(this.#peer, segments);
   }
 
   alloc(pages = 1): Page {

@@ -1,6 +1,7 @@
 import type { RingFormat } from '../abi/ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import type { Keys, KeyValues } from './keys.js';
+import type { RingSet } from './rings.js';
 
 type MemberOf<S extends Struct> = keyof S['fields'] & string;
 
@@ -27,12 +28,48 @@ export interface Protocol<D extends string, S extends RingFormat, K extends KeyT
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
 }
 
-/** Any device class. */
-// biome-ignore lint/suspicious/noExplicitAny: refuse takes its own ring's response, so no one parameter type fits all classes
-export type AnyProtocol = Protocol<string, any, KeyTable>;
+/** How the two ends of a device class with several rings come by the number of its queues, each of which has all of the rings. */
+export interface QueueKeys {
+  /** The backend's key of InitWait that says how many it can: `multi-queue-max-queues`. */
+  readonly offered: string;
+  /** The frontend's key that says how many there are; of more than one the names are below `queue-N/`: `multi-queue-num-queues`. */
+  readonly chosen: string;
+}
 
-/** Declares a device class. */
-export const protocol = <
+/** What the two ends of a device class with several rings agree on. */
+export interface RingsProtocol<
+  D extends string,
+  W extends RingSet,
+  K extends KeyTable,
+  M extends QueueKeys | undefined = undefined,
+> {
+  readonly device: D;
+  readonly ring?: never;
+  readonly rings: W;
+  readonly keys: K;
+  readonly queues: M;
+  /** The backend's key of InitWait by which it offers an event channel of its own for each ring: `feature-split-event-channels`. */
+  readonly split: string | undefined;
+  /** The state that the frontend goes to as it shares its rings: netfront goes right to Connected, and netback waits for that. */
+  readonly shared: 'Initialised' | 'Connected';
+}
+
+/** Any device class. */
+export interface AnyProtocol {
+  readonly device: string;
+  readonly keys: KeyTable;
+  // biome-ignore lint/suspicious/noExplicitAny: refuse takes its own ring's response, so no one parameter type fits all classes
+  readonly ring?: any;
+  // biome-ignore lint/suspicious/noExplicitAny: as above
+  readonly refuse?: any;
+  readonly rings?: RingSet;
+  readonly queues?: QueueKeys | undefined;
+  readonly split?: string | undefined;
+  readonly shared?: 'Initialised' | 'Connected';
+}
+
+/** Declares a device class with one ring. */
+export function protocol<
   const D extends string,
   S extends RingFormat,
   const K extends KeyTable = Record<never, never>,
@@ -41,7 +78,34 @@ export const protocol = <
   readonly ring: S;
   readonly keys?: K;
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
-}): Protocol<D, S, K> => ({ ...spec, keys: spec.keys ?? ({} as K) });
+}): Protocol<D, S, K>;
+/** Declares a device class with several rings. @throws TypeError when it names keys that it does not declare */
+export function protocol<
+  const D extends string,
+  const W extends RingSet,
+  const K extends KeyTable,
+  const M extends QueueKeys | undefined = undefined,
+>(spec: {
+  readonly device: D;
+  readonly rings: W;
+  readonly keys: K;
+  readonly queues?: M;
+  readonly split?: string;
+  readonly shared?: 'Initialised' | 'Connected';
+}): RingsProtocol<D, W, K, M>;
+export function protocol(spec: Partial<AnyProtocol> & { readonly device: string }): AnyProtocol {
+  const keys = spec.keys ?? {};
+  if (spec.rings === undefined) return { ...spec, keys };
+  const { queues, split, device } = spec;
+  const { backend, frontend } = keys;
+  for (const key of [queues?.offered, split]) {
+    if (key !== undefined && backend?.InitWait?.[key] === undefined)
+      throw new TypeError(`the protocol of ${device} declares no key ${key} of the backend's InitWait`);
+  }
+  if (queues !== undefined && frontend?.Initialised?.[queues.chosen] === undefined)
+    throw new TypeError(`the protocol of ${device} declares no key ${queues.chosen} of the frontend`);
+  return { ...spec, keys, queues, split, shared: spec.shared ?? 'Initialised' };
+}
 
 /** The name of a ring's pairing field, never for a ring without one. */
 export type IdOf<S> = S extends RingFormat<Struct, Struct, infer Id> ? Id : never;

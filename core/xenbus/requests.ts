@@ -42,6 +42,40 @@ export interface RequestRing<Q extends Struct, R extends Struct, Id> {
   space(room: () => void): void;
 }
 
+/** What a connected frontend sends packets of several slots by (netif tx). */
+export interface PacketSender<Q extends Struct, R extends Struct, Id> {
+  /** Slots of the ring. */
+  readonly entries: number;
+  /** Slots that `chain` can take now. */
+  readonly free: number;
+  /** Slots that were sent and not answered. */
+  readonly outstanding: number;
+  /**
+   * Puts a packet of `slots` slots on the ring, for the backend to see after `push`, or none of it: false when there is no room for all of
+   * it, or others wait. `fill` writes each slot whole, in their order; the `extras` slots that follow the first are extras, which have the
+   * id -1. What `fill` throws is thrown on, and takes no slot. `done` sees the response of each slot that is no extra; `lost` is called
+   * instead when the link ends first.
+   * @throws Disconnected, or what ended the link, after its end; RangeError for a packet longer than the ring
+   */
+  chain(
+    slots: number,
+    extras: number,
+    fill: (slot: Slot<Q, Id>, id: number, i: number) => void,
+    done: Done<R, Id>,
+    lost?: Lost,
+  ): boolean;
+  /** Publishes what was put on the ring, and notifies the backend if it asked for that. */
+  push(): void;
+  /** As {@link RequestRing.space}, for `slots` free slots. @throws RangeError for more than the ring has */
+  space(room: () => void, slots?: number): void;
+}
+
+/** What a frontend's requests work with. */
+export interface RequestsOptions<R extends Struct, Id> extends PumpOptions {
+  /** Whether a response answers an extra, and names no request (netif.h `NETIF_RSP_NULL`). */
+  readonly isExtra?: ((response: View<R, Id>) => boolean) | undefined;
+}
+
 /** A request's id, and who is to hear of its response; as long as it is free, a link of the list of those. */
 class Call<R extends Struct, Id> {
   readonly id: number;
@@ -58,18 +92,24 @@ class Call<R extends Struct, Id> {
 interface Waiting {
   readonly room: () => void;
   readonly lost: ((error: Error) => void) | undefined;
+  readonly slots: number;
 }
 
 /**
  * A frontend's requests on one ring: each gets an id and a slot, and its response is handed to whoever sent it. Nothing is allocated
  * for `submit`; `request` makes a promise.
  */
-export class Requests<Q extends Struct, R extends Struct, Id extends string = never> implements RequestRing<Q, R, Id> {
+export class Requests<Q extends Struct, R extends Struct, Id extends string = never>
+  implements RequestRing<Q, R, Id>, PacketSender<Q, R, Id>
+{
   declare readonly entries: number;
   // What is read for each request is declared, not made here: see FrontRing.
   declare private readonly ring: FrontRing<Q, R, Id>;
   declare private readonly paired: boolean;
   declare private readonly notify: () => void;
+  declare private readonly isExtra: ((response: View<R, Id>) => boolean) | undefined;
+  /** Extras that were sent and not answered. */
+  declare private extras: number;
   readonly #again: (() => void) | undefined;
   readonly #linger: (isThere: () => boolean) => boolean;
   readonly #isThere = (): boolean => this.ring.hasUnconsumed;
@@ -85,12 +125,14 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   #whenIdle: (() => void)[] = [];
   declare private closed: Error | undefined;
 
-  constructor(ring: FrontRing<Q, R, Id>, options: PumpOptions) {
+  constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions<R, Id>) {
     const { entries } = ring;
     this.ring = ring;
     this.entries = entries;
     this.paired = ring.paired;
     this.notify = options.notify;
+    this.isExtra = options.isExtra;
+    this.extras = 0;
     this.spare = this.last = this.closed = undefined;
     this.#again = options.again;
     this.#linger = options.linger ?? neverLinger;
@@ -101,6 +143,11 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Hands one response to who sent its request. */
   readonly #answered = (response: View<R, Id> & RecordView, slot: number): void => {
+    if (this.isExtra?.(response) === true) {
+      if (this.extras === 0) throw new PeerFault('a response to an extra that was not sent');
+      this.extras--;
+      return;
+    }
     const id = this.paired === true ? response.$lo : slot;
     const call = id >>> 0 < this.entries && response.$hi === 0 ? this.calls[id] : undefined;
     const done = call?.done;
@@ -147,18 +194,58 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     return true;
   }
 
+  chain(
+    slots: number,
+    extras: number,
+    fill: (slot: Slot<Q, Id>, id: number, i: number) => void,
+    done: Done<R, Id>,
+    lost?: Lost,
+  ): boolean {
+    if (slots > this.entries) throw new RangeError(`a packet of ${slots} slots, and the ring has ${this.entries}`);
+    const first = this.spare;
+    const ring = this.ring;
+    if (first === undefined || this.#held === true || ring.free < slots) return this.#full();
+    let call: Call<R, Id> | undefined = first;
+    let put = 0;
+    try {
+      for (; put < slots; put++) {
+        const isExtra = put > 0 && put <= extras;
+        const id: number = isExtra || call === undefined ? -1 : call.id;
+        fill(ring.slot(isExtra ? 0 : id), id, put);
+        ring.put();
+        if (!isExtra) call = call?.next;
+      }
+      if (this.spare !== first) throw new TypeError('a packet cannot be sent while another is being written');
+    } catch (error) {
+      ring.retract(put);
+      throw error;
+    }
+    for (let sent: Call<R, Id> | undefined = first; sent !== call && sent !== undefined; sent = sent.next) {
+      sent.done = done;
+      sent.lost = lost;
+    }
+    this.spare = call;
+    this.extras += extras;
+    return true;
+  }
+
   push(): void {
     if (this.closed === undefined && this.ring.push()) this.notify();
   }
 
   request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      this.#enqueue({ room: () => this.#start(fill, (response) => resolve(done(response)), reject), lost: reject });
+      this.#enqueue({
+        room: () => this.#start(fill, (response) => resolve(done(response)), reject),
+        lost: reject,
+        slots: 1,
+      });
     });
   }
 
-  space(room: () => void): void {
-    if (this.closed === undefined) this.#enqueue({ room, lost: undefined });
+  space(room: () => void, slots = 1): void {
+    if (slots > this.entries) throw new RangeError(`${slots} slots never come free on a ring of ${this.entries}`);
+    if (this.closed === undefined) this.#enqueue({ room, lost: undefined, slots });
   }
 
   /** Resolves when no request is outstanding and none waits, and after {@link close}. */
@@ -245,7 +332,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   #serve(): void {
     if (this.closed !== undefined) return;
     this.#held = false;
-    while (this.#queue.length > 0 && this.spare !== undefined) {
+    while (this.spare !== undefined && this.ring.free >= (this.#queue[0]?.slots ?? Number.POSITIVE_INFINITY)) {
       const next = this.#queue.shift();
       if (next !== undefined) this.#tell(next.room);
     }

@@ -1,9 +1,16 @@
 import { Observable } from 'rxjs';
+import type { TimeSource } from '../../core/hypervisor/time-source.js';
 import { Clock } from '../../core/index.js';
 import { hostTime } from './host-time.js';
 
 /** The most that a timer of Node's can wait, in ms. */
 const LONGEST = 2 ** 31 - 1;
+
+/** The time of a machine that booted at `boot`, in {@link hostTime}: the host's monotonic clock, which all threads share. */
+export const timeSince = (boot: number): TimeSource => ({
+  systemTime: () => Math.round((hostTime() - boot) * 1e6),
+  bootTime: Date.now() - (hostTime() - boot),
+});
 
 /** The machine's clock where domains are threads: the host's, since the machine's boot. */
 export class HostClock extends Clock {

@@ -5,6 +5,12 @@ import { bindDomain } from '../hypervisor/bind-domain.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
+import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
+import { HypervisorVcpus } from '../hypervisor/vcpus.js';
+import { computing } from './compute.js';
 import { HostClock } from './host-clock.js';
 import type { DomainThreadData } from './messages.js';
 
@@ -19,12 +25,14 @@ export interface HouseOptions {
   readonly linger: (isThere: () => boolean) => boolean;
   readonly log: (entry: LogEntry, time: number) => void;
   readonly report: (value: Plain) => void;
+  /** Told of a trap that nobody handles. */
+  readonly crashed: (crash: Error) => void;
 }
 
 /** A domain in the thread that it runs in. */
 export interface House {
   readonly domain: Domain;
-  readonly channels: HypervisorEventChannels;
+  readonly entry: GuestEntry;
   readonly grants: HypervisorGrantTable;
 }
 
@@ -32,13 +40,15 @@ export interface House {
 export const houseDomain = (
   hypervisor: Hypervisor,
   { domid, name, abi, cmdline, offer, storeFrame, storePort, boot }: HousedData,
-  { linger, log, report }: HouseOptions,
+  { linger, log, report, crashed }: HouseOptions,
 ): House => {
   const clock = new HostClock(boot);
   const write = (entry: LogEntry): void => log(entry, clock.now());
   const domain = new Domain(domid, name, abi);
-  const channels = new HypervisorEventChannels(hypervisor, domid, (error) => write(faultEntry(name, error)), linger);
+  const onError = (error: unknown): void => write(faultEntry(name, error));
+  const channels = new HypervisorEventChannels(hypervisor, domid, onError, linger);
   const grants = new HypervisorGrantTable(hypervisor, domid);
+  const entry = new GuestEntry(hypervisor, domid, channels, onError);
   bindDomain(
     domain,
     { cmdline, ...(offer === undefined ? {} : { offer }) },
@@ -46,10 +56,14 @@ export const houseDomain = (
       clock,
       channels,
       grants,
+      physdev: new HypervisorPhysdev(hypervisor, domid),
+      vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
+      sched: new HypervisorSched(hypervisor, domid, entry),
       store: new RingXenStore(grants.adopt(storeFrame), channels.adopt(storePort)),
       log: write,
       report,
+      traps: () => new HypervisorTraps({ hypervisor, domid, channels, entry, onError, onCrash: crashed }),
     },
   );
-  return { domain, channels, grants };
+  return { domain, entry, grants };
 };

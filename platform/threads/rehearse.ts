@@ -20,6 +20,7 @@ import {
   uint,
 } from '../../core/index.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
+import { enterable } from './domain-loop.js';
 import { hostTime } from './host-time.js';
 import { houseDomain } from './house-domain.js';
 
@@ -60,7 +61,7 @@ export const rehearse = (): void => {
   checked(hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
   checked(hypervisor.domains.create(DOM0, { domid: DOMU, ownThread: true }), 'a domain');
   const { frame: storeFrame, port: storePort } = buildStoreRing(hypervisor, DOMU);
-  const { domain, channels } = houseDomain(
+  const { domain, entry } = houseDomain(
     hypervisor,
     {
       domid: DOMU,
@@ -72,10 +73,10 @@ export const rehearse = (): void => {
       storePort,
       boot: hostTime(),
     },
-    { linger: () => false, log: () => {}, report: () => {} },
+    { linger: () => false, log: () => {}, report: () => {}, crashed: () => {} },
   );
   boot(domain, driver(), 'rehearsal');
   domain.container.isBound(Program);
-  channels.enter(1);
+  enterable(entry).enter(1);
   domain[Symbol.dispose]();
 };

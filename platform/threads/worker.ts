@@ -5,8 +5,9 @@ import { MachineMemory } from '../../core/hypervisor/memory.js';
 import { asError } from '../../core/index.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { activeRequests } from './active-requests.js';
-import { DomainLoop } from './domain-loop.js';
+import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
+import { timeSince } from './host-clock.js';
 import { houseDomain } from './house-domain.js';
 import { type DomainThreadData, type FromDomain, plainError, type ThreadStart, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
@@ -41,7 +42,12 @@ const doorbells = new Doorbells((other) => {
   }
   return doorbells.find(other) ?? given.main;
 });
-const hypervisor = new Hypervisor(new MachineMemory(given.memory, given.copyModule), doorbells.ring);
+const hypervisor = new Hypervisor(
+  new MachineMemory(given.memory, given.copyModule),
+  doorbells.ring,
+  undefined,
+  timeSince(given.boot),
+);
 new ThreadLife(hypervisor.memory).publish(domid);
 const loop = new DomainLoop(hypervisor.doorbell, {
   blocking: given.blocking,
@@ -54,12 +60,16 @@ const connect = (other: typeof domid, port: MessagePort): void => {
 for (const [other, port] of given.peers) connect(other, port);
 given.main.on('message', loop.run);
 
-const { domain, channels, grants } = houseDomain(hypervisor, given, {
+const { domain, entry, grants } = houseDomain(hypervisor, given, {
   linger: loop.linger,
   log: (entry, time) => tell({ type: 'log', time, entry }),
   report: (value) => tell({ type: 'report', value }),
+  crashed: (error) => tell({ type: 'stopped', error: plainError(error) }),
 });
-loop.add(domid, channels);
+entry.onDeadline = () => loop.schedule();
+hypervisor.sched.onShutdown = (_, code) => tell({ type: 'shutdown', code });
+hypervisor.sched.onWatchdog = () => tell({ type: 'watchdog' });
+loop.add(domid, enterable(entry));
 
 const go = async (): Promise<void> => {
   try {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Domid, Port } from '../../../core/abi/units.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { control } from '../../../core/hypervisor/layout.js';
+import { vcpuWord } from '../../../core/hypervisor/layout.js';
 import { addDomain, connect, deliver, dom1, dom2, machine, ok, sharedInfoOf } from './machine.js';
 import { preempt } from './preempt.js';
 
@@ -20,7 +20,7 @@ for (const abi of ['x86_64-abi', 'x86_32-abi'] as const) {
       // Each test starts at the first port.
       raise(count);
       deliver(hypervisor, dom1);
-      hypervisor.memory.words[hypervisor.memory.control(hypervisor.memory.slotOf(dom1)) + control.scanNext] = 0;
+      hypervisor.memory.words[hypervisor.vcpus.word(hypervisor.memory.slotOf(dom1), 0) + vcpuWord.scanNext] = 0;
     };
 
     beforeEach(() => {

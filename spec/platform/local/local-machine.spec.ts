@@ -263,7 +263,7 @@ describe('a local machine', () => {
     });
 
     it('domains until memory runs out, says so, and is whole after it', async () => {
-      await using machine = await LocalMachine.create({ clock: 'simulated', memory: 2 << 20 });
+      await using machine = await LocalMachine.create({ clock: 'simulated', memory: 3 << 20 });
       let made = 0;
       let error: unknown;
       while (error === undefined && made < 1000) {
@@ -298,7 +298,7 @@ describe('a local machine', () => {
 
     it('and ends domains one after the other, and has as much memory as before', async function () {
       this.timeout(60_000);
-      await using machine = await LocalMachine.create({ clock: 'simulated', memory: 2 << 20 });
+      await using machine = await LocalMachine.create({ clock: 'simulated', memory: 3 << 20 });
       const free = () => machine.hypervisor.ledger();
       await machine.toolstack.destroy((await machine.guest('first')).domid);
       const before = free();

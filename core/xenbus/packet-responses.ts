@@ -1,0 +1,236 @@
+import type { BackRing } from '../abi/back-ring.js';
+import { codecFor } from '../abi/codec.js';
+import type { Abi } from '../abi/layout.js';
+import type { RecordDraft } from '../abi/message.js';
+import type { PacketShape, RingFormat } from '../abi/ring.js';
+import type { Draft, Struct, View } from '../abi/struct.js';
+import { PeerFault } from '../errors.js';
+import { type Packet, PacketSlots } from './packet-slots.js';
+import { MOST, type PumpOptions } from './pump-options.js';
+
+/** Takes packets off a ring, and answers them in their order. */
+export interface Packets<Q extends Struct, R extends Struct, Id, X extends Struct> {
+  /**
+   * Looks at the next packet, which stays on the ring until {@link take}; undefined when there is no whole one. What it shows is valid until
+   * the next look. A packet that is not all there yet is looked at again when more has come.
+   */
+  look(): Packet<View<Q, Id>, View<X>> | undefined;
+  /** Takes the packet that was looked at last. @throws RangeError when there is none */
+  take(): void;
+  /** Packets that were taken and not answered. */
+  readonly pending: number;
+  /**
+   * Answers the oldest packet that was taken and not answered: `each` writes into a zeroed draft for each of its slots, in their order.
+   * @throws RangeError when there is none
+   */
+  answer(each: (response: Draft<R, Id>, isExtra: boolean) => void): void;
+  /** Publishes the answers given, and notifies the frontend if it asked for that. At the end of a batch this happens by itself. */
+  push(): void;
+}
+
+/** What a backend takes packets by; a link calls it by its ring's name. */
+export interface PacketReceiver<Q extends Struct, R extends Struct, Id, X extends Struct> {
+  /**
+   * From now on `handler` takes the packets, as many as it wants, at each upcall; what it leaves it is offered again with what comes next,
+   * or after {@link again}. Returns the packets that the handler is given, for answers that come later.
+   * @throws TypeError when there is a handler already
+   */
+  drain(handler: (packets: Packets<Q, R, Id, X>) => void): Packets<Q, R, Id, X>;
+  /** Offers the handler, soon, what it left. */
+  again(): void;
+}
+
+/** A backend's answers to packets on one ring. Nothing is allocated for a packet. */
+export class PacketResponses<Q extends Struct, R extends Struct, Id extends string, X extends Struct>
+  implements PacketReceiver<Q, R, Id, X>, Packets<Q, R, Id, X>
+{
+  declare private readonly ring: BackRing<Q, R, Id>;
+  declare private readonly packet: PacketSlots<View<Q, Id>, X>;
+  declare private readonly draft: Draft<R, Id> & RecordDraft;
+  readonly #notify: () => void;
+  readonly #again: () => void;
+  readonly #bounded: boolean;
+  readonly #onError: (error: unknown) => void;
+  #handler: ((packets: Packets<Q, R, Id, X>) => void) | undefined;
+  /** Slots of the batch that were not taken, and of the packet that was looked at. */
+  #left = 0;
+  #looked = 0;
+  /** Of each slot that was taken and not answered: its id, or -1 of an extra; a ring as long as the shared one. */
+  declare private readonly ids: Int32Array;
+  /** Of each packet that was taken and not answered: its slots. */
+  declare private readonly lengths: Int32Array;
+  #idsEnd = 0;
+  #idsBegin = 0;
+  #lengthsEnd = 0;
+  #lengthsBegin = 0;
+  #closed = false;
+  #leftBehind = 0;
+  #whenIdle: (() => void)[] = [];
+
+  constructor(
+    ring: BackRing<Q, R, Id>,
+    format: RingFormat<Q, R, Id>,
+    shape: PacketShape<X>,
+    abi: Abi,
+    options: PumpOptions,
+  ) {
+    this.ring = ring;
+    this.packet = new PacketSlots<View<Q, Id>, X>(
+      ring,
+      shape,
+      codecFor(shape.extra, abi),
+      `a packet of ${format.request.name}`,
+    );
+    const codec = codecFor(format.response, abi, format.id);
+    this.draft = new codec.Draft() as unknown as Draft<R, Id> & RecordDraft;
+    this.ids = new Int32Array(ring.entries);
+    this.lengths = new Int32Array(ring.entries);
+    this.#notify = options.notify;
+    this.#again = options.again ?? (() => {});
+    this.#bounded = options.again !== undefined;
+    this.#onError = options.onError;
+  }
+
+  get pending(): number {
+    return this.#lengthsEnd - this.#lengthsBegin;
+  }
+
+  /** Slots that the handler left on the ring when it last had them. */
+  get left(): number {
+    return this.#leftBehind;
+  }
+
+  drain(handler: (packets: Packets<Q, R, Id, X>) => void): Packets<Q, R, Id, X> {
+    if (this.#handler !== undefined) throw new TypeError('a ring has one handler, and this one is drained already');
+    this.#handler = handler;
+    return this;
+  }
+
+  again(): void {
+    if (!this.#closed) this.#again();
+  }
+
+  look(): Packet<View<Q, Id>, View<X>> | undefined {
+    const packet = this.packet;
+    const looked = packet.look(this.#left);
+    this.#looked = looked;
+    return looked === 0 ? undefined : packet;
+  }
+
+  take(): void {
+    const taken = this.#looked;
+    if (taken === 0) throw new RangeError('no packet was looked at that could be taken');
+    this.#looked = 0;
+    this.#left -= taken;
+    this.ring.advance(taken);
+    const { ids, lengths } = this;
+    const mask = ids.length - 1;
+    const packet = this.packet;
+    const { slots, extras } = packet;
+    let end = this.#idsEnd;
+    ids[end & mask] = packet.ids[0] as number;
+    end = (end + 1) | 0;
+    for (let i = 0; i < extras; i++) {
+      ids[end & mask] = -1;
+      end = (end + 1) | 0;
+    }
+    for (let i = 1; i < slots; i++) {
+      ids[end & mask] = packet.ids[i] as number;
+      end = (end + 1) | 0;
+    }
+    this.#idsEnd = end;
+    lengths[this.#lengthsEnd & mask] = taken;
+    this.#lengthsEnd = (this.#lengthsEnd + 1) | 0;
+  }
+
+  answer(each: (response: Draft<R, Id>, isExtra: boolean) => void): void {
+    if (this.#lengthsBegin === this.#lengthsEnd) throw new RangeError('no packet is taken that could be answered');
+    const { ids, lengths, ring, draft } = this;
+    const mask = ids.length - 1;
+    const slots = lengths[this.#lengthsBegin & mask] as number;
+    this.#lengthsBegin = (this.#lengthsBegin + 1) | 0;
+    let begin = this.#idsBegin;
+    this.#idsBegin = (begin + slots) | 0;
+    if (this.#closed) return;
+    for (let i = 0; i < slots; i++) {
+      const id = ids[begin & mask] as number;
+      begin = (begin + 1) | 0;
+      each(draft, id < 0);
+      ring.answer(draft, id < 0 ? 0 : id);
+    }
+  }
+
+  /**
+   * Handles the packets there are. To be called at every upcall; says how many slots were taken: none, and the event was spurious, or only
+   * said that what the handler left, or the beginning of a packet, is still there.
+   * @throws PeerFault for an index that cannot be, a packet longer than the ring, or from the handler
+   */
+  upcall(): number {
+    const { ring } = this;
+    let total = 0;
+    let vain = 0;
+    let left = 0;
+    while (!this.#closed && this.#handler !== undefined) {
+      if (total + vain >= MOST && this.#bounded) {
+        this.#again();
+        break;
+      }
+      const count = ring.unconsumed();
+      if (count === left && total + vain > 0) {
+        vain++;
+        if (!ring.finalCheck(left)) break;
+        continue;
+      }
+      if (count === 0) {
+        vain++;
+        continue;
+      }
+      left = this.#offer(count, this.#handler);
+      if (left === count) vain++;
+      total += count - left;
+      this.push();
+    }
+    this.#leftBehind = left;
+    return total;
+  }
+
+  push(): void {
+    if (!this.#closed && this.ring.push()) this.#notify();
+    if (this.#whenIdle.length > 0) this.#tellIdle();
+  }
+
+  /** Resolves when nothing is pending. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#whenIdle.push(resolve);
+      this.#tellIdle();
+    });
+  }
+
+  /** Takes no more; answers that come later are dropped, but still counted as {@link pending} until then. */
+  close(): void {
+    this.#closed = true;
+    this.#left = this.#looked = 0;
+    this.#tellIdle();
+  }
+
+  #offer(count: number, handler: (packets: Packets<Q, R, Id, X>) => void): number {
+    this.#left = count;
+    try {
+      handler(this);
+    } catch (error) {
+      if (error instanceof PeerFault) throw error;
+      this.#onError(error);
+    }
+    const left = this.#left;
+    this.#left = this.#looked = 0;
+    return left;
+  }
+
+  #tellIdle(): void {
+    if (this.pending > 0) return;
+    const tell = this.#whenIdle;
+    this.#whenIdle = [];
+    for (const resolve of tell) resolve();
+  }
+}
