@@ -11,6 +11,7 @@ import {
   Log,
   optional,
   overlay,
+  type Port,
   Program,
   protocol,
   ring,
@@ -77,6 +78,9 @@ export const rehearse = (): void => {
   );
   boot(domain, driver(), 'rehearsal');
   domain.container.isBound(Program);
+  // The store has something to tell, and the domain is entered for it.
+  const port = checked(hypervisor.eventChannels.bindInterdomain(DOM0, DOMU, storePort), 'the store port') as Port;
+  hypervisor.eventChannels.send(DOM0, port);
   enterable(entry).enter(1);
   domain[Symbol.dispose]();
 };
