@@ -1,9 +1,9 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
 import type { GuestEntry } from '../hypervisor/guest-entry.js';
+import { hostTime } from '../hypervisor/host-time.js';
 import { runTicks } from '../hypervisor/run-ticks.js';
 import { ActivityWatch } from './active-requests.js';
-import { hostTime } from './host-time.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
 
 /** What a loop enters: a domain's event channels. */

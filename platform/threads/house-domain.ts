@@ -6,12 +6,12 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { HostClock } from '../hypervisor/host-clock.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
 import { HypervisorVcpus } from '../hypervisor/vcpus.js';
 import { computing } from './compute.js';
-import { HostClock } from './host-clock.js';
 import type { DomainThreadData } from './messages.js';
 
 /** What of a domain is told to its thread as data. */

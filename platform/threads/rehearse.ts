@@ -20,9 +20,9 @@ import {
   u16,
   uint,
 } from '../../core/index.js';
+import { hostTime } from '../hypervisor/host-time.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
 import { enterable } from './domain-loop.js';
-import { hostTime } from './host-time.js';
 import { houseDomain } from './house-domain.js';
 
 const DOM0 = asDomid(0);

@@ -1,4 +1,4 @@
-import { hostTime } from './host-time.js';
+import { hostTime } from '../hypervisor/host-time.js';
 
 /** About what it takes to wake a core that sleeps, in ms: a shorter probe would end before the other thread can answer the last kick. */
 const PROBE_MS = 0.05;

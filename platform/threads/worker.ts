@@ -3,11 +3,11 @@ import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from '
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { MachineMemory } from '../../core/hypervisor/memory.js';
 import { asError } from '../../core/index.js';
+import { timeSince } from '../hypervisor/host-clock.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { activeRequests } from './active-requests.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
-import { timeSince } from './host-clock.js';
 import { houseDomain } from './house-domain.js';
 import { type DomainThreadData, type FromDomain, plainError, type ThreadStart, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
