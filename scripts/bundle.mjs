@@ -4,7 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, posix, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
-import { sharedCode, withSharedScript } from './shared-script.mjs';
+import { keysOf, sharedCode, withSharedScript } from './shared-script.mjs';
 
 /** Node's own modules, packages that a bundle would not make any faster, and one that comes with a binary. */
 const EXTERNAL = ['node:*', 'commander', 'koffi'];
@@ -217,7 +217,12 @@ const bundleOf = async (more = []) => {
   }));
   checkNames(outputs, known);
   const shared = withSharedScript(outputs, metafile, loadedInThreads(metafile), variables);
-  return { modules, outputs: [...shared, { path: 'dist/licences.txt', text: licences(metafile) }] };
+  return {
+    modules,
+    inputs: Object.keys(metafile.inputs).filter((path) => path.startsWith('dist/')),
+    inScript: keysOf(loadedInThreads(metafile)),
+    outputs: [...shared, { path: 'dist/licences.txt', text: licences(metafile) }],
+  };
 };
 
 const write = (folder, outputs) => {
@@ -247,8 +252,18 @@ export const bundle = async () => {
   return outputs.map(({ path }) => path);
 };
 
+/**
+ * Writes the bundle into a folder that has nothing in it, with a package.json.
+ * @param more other modules of dist/ that are to be in it
+ * @returns the modules of dist/ that it was made of, and the keys of those in the script
+ */
+export const bundleInto = async (folder, more) => {
+  const { outputs, inputs, inScript } = await bundleOf(more);
+  write(folder, [...outputs, { path: 'package.json', text: readFileSync(at('package.json'), 'utf8') }]);
+  return { inputs, inScript };
+};
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [folder, ...more] = process.argv.slice(2);
-  const { outputs } = await bundleOf(more);
-  write(folder, [...outputs, { path: 'package.json', text: readFileSync(at('package.json'), 'utf8') }]);
+  await bundleInto(folder, more);
 }
