@@ -7,6 +7,7 @@ import { disk } from './scenarios/disk.js';
 import { driverDomain } from './scenarios/driver-domain.js';
 import { grants } from './scenarios/grants.js';
 import { hypercalls } from './scenarios/hypercalls.js';
+import { net } from './scenarios/net.js';
 import { refusals } from './scenarios/refusals.js';
 import { restart } from './scenarios/restart.js';
 import { rng } from './scenarios/rng.js';
@@ -26,6 +27,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   refusals,
   save,
   rng,
+  net,
   blkback,
   'driver-domain': driverDomain,
 };

@@ -9,6 +9,7 @@ export const scenarioNames: readonly string[] = [
   'refusals',
   'save',
   'rng',
+  'net',
   'blkback',
   'driver-domain',
 ];
