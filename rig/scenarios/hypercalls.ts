@@ -231,8 +231,9 @@ const grantRows: readonly Row[] = [
     "copy from a frame of a domain's that is none",
     (_, x) => copy(x, { ref: 1, domid: NOBODY }, { ref: x.refs.writable }, 8, DEST),
   ],
+  ['copy of nothing, of bad references', (_, x) => copy(x, { ref: 0x0fffffff }, { ref: 0x0fffffff }, 0)],
   [
-    'copy of nothing, with nothing right',
+    'copy of nothing, of domains that are none',
     (_, x) => copy(x, { ref: 0x0fffffff, domid: NOBODY }, { ref: 0x0fffffff }, 0),
   ],
   ['map neither for the host nor a device', (_, x) => map(x, 0, x.refs.writable, 0)],
