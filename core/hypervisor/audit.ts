@@ -9,7 +9,19 @@ import { control, life, MAX_VCPUS, PAGE_WORDS, slotPage, VCPU_WORDS, vcpuWord } 
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
-import { interdomainPort, irqOf, type Ports, peerPortOf, peerSlotOf, portState, stateOf, virqPort } from './ports.js';
+import type { PirqTable } from './pirq-table.js';
+import {
+  interdomainPort,
+  irqOf,
+  type Ports,
+  peerPortOf,
+  peerSlotOf,
+  pirqPort,
+  plainPort,
+  portState,
+  stateOf,
+  virqPort,
+} from './ports.js';
 import type { Teardown } from './teardown.js';
 import type { VirqPorts } from './virq-ports.js';
 
@@ -28,6 +40,7 @@ export class Audit {
   readonly #events: EventChannelOps;
   readonly #doorbell: Doorbell;
   readonly #virqs: VirqPorts;
+  readonly #pirqs: PirqTable;
   readonly #pins: GrantPins;
   readonly #maptrack: Maptrack;
   readonly #map: GrantMap;
@@ -42,6 +55,7 @@ export class Audit {
     readonly events: EventChannelOps;
     readonly doorbell: Doorbell;
     readonly virqPorts: VirqPorts;
+    readonly pirqs: PirqTable;
     readonly pins: GrantPins;
     readonly maptrack: Maptrack;
     readonly map: GrantMap;
@@ -56,6 +70,7 @@ export class Audit {
     this.#events = parts.events;
     this.#doorbell = parts.doorbell;
     this.#virqs = parts.virqPorts;
+    this.#pirqs = parts.pirqs;
     this.#pins = parts.pins;
     this.#maptrack = parts.maptrack;
     this.#map = parts.map;
@@ -77,7 +92,7 @@ export class Audit {
         this.#domains.vacate(slot);
       }
     }
-    this.#mendPorts(mended);
+    this.#mendPorts(mended, dead);
     this.#mendGrants(mended);
     this.#mendFrames(mended);
     for (const slot of this.#domains.slots()) {
@@ -92,6 +107,7 @@ export class Audit {
     }
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
     this.#lock.release();
+    this.#events.raiseDue();
     for (const slot of alive) {
       this.#events.selectAllPending(slot);
       this.#doorbell.kickAnyway(slot);
@@ -104,16 +120,24 @@ export class Audit {
     return now === life.building || (now === life.alive && this.#memory.slotOf(this.#domains.domid(slot)) !== slot);
   }
 
-  #mendPorts(mended: string[]): void {
+  #mendPorts(mended: string[], dead: Domid): void {
     for (const slot of this.#domains.slots()) {
-      this.#words[this.#memory.control(slot) + control.freePortHint] = 0;
+      const at = this.#memory.control(slot);
+      this.#words[at + control.freePortHint] = 0;
+      if (this.#words[at + control.resetBy] === dead + 1) {
+        mended.push(`domain ${this.#domains.domid(slot)} was not reset to the end`);
+        this.#words[at + control.resetBy] = 0;
+      }
       this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
+      this.#pirqs.mend(slot, (port, pirq) => this.#ports.get(slot, port) === pirqPort(pirq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
+        if (this.#ports.get(slot, port) === portState.free) this.#ports.setVcpu(slot, port, 0);
         if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);
       }
     }
+    this.#pirqs.proceedAll();
   }
 
   /** Whether what a port is bound to is bound to the port. */
@@ -121,9 +145,11 @@ export class Audit {
     const word = this.#ports.get(slot, port);
     switch (stateOf(word)) {
       case portState.interdomain:
-        return this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port);
+        return plainPort(this.#ports.get(peerSlotOf(word), peerPortOf(word))) === interdomainPort(slot, port);
       case portState.virq:
         return this.#virqs.isBound(slot, irqOf(word), port);
+      case portState.pirq:
+        return this.#pirqs.port(slot, irqOf(word)) === port;
       default:
         return true;
     }

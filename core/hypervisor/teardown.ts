@@ -84,6 +84,8 @@ export class Teardown {
       }
     }
     this.#lock.release();
+    // Others may have shared an interrupt with the domain, and wait for it no longer.
+    this.#events.raiseDue();
     return slot < 0 ? -errno.ESRCH : 0;
   }
 
@@ -106,7 +108,7 @@ export class Teardown {
     switch (progress.step) {
       case 0: {
         const end = Math.min(from + CHUNK.ports, this.#ports.valid(slot));
-        for (let port = Math.max(from, 1); port < end; port++) this.#events.closeIn(slot, port);
+        for (let port = Math.max(from, 1); port < end; port++) this.#events.closeIn(slot, port, false);
         return this.#proceed(progress, CHUNK.ports, this.#ports.valid(slot));
       }
       case 1:

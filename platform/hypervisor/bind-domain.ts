@@ -10,7 +10,9 @@ import {
   Offer,
   type Plain,
   Reporter,
+  Sched,
   Traps,
+  Vcpus,
   XenStore,
 } from '../../core/index.js';
 
@@ -20,6 +22,8 @@ export interface DomainBindings {
   readonly channels: EventChannels;
   readonly grants: GrantTable;
   readonly store: XenStore;
+  readonly vcpus: Vcpus;
+  readonly sched: Sched;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
   /** Called when the domain's code first asks for its virtual exceptions, if it does. */
@@ -30,13 +34,15 @@ export interface DomainBindings {
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, log, report, traps }: DomainBindings,
+  { clock, channels, grants, store, vcpus, sched, log, report, traps }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(XenStore).toConstantValue(store);
+  container.bind(Vcpus).toConstantValue(vcpus);
+  container.bind(Sched).toConstantValue(sched);
   container.bind(Traps).toDynamicValue(traps).inSingletonScope();
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });

@@ -1,6 +1,17 @@
 import { type Observable, Subject } from 'rxjs';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { type DomainConfig, Domctl, type Domid, type Plain, type Shutdown, XenStore } from '../../core/index.js';
+import { control } from '../../core/hypervisor/layout.js';
+import { shutdownReason } from '../../core/hypervisor/sched.js';
+import {
+  asDomid,
+  type DomainConfig,
+  Domctl,
+  type Domid,
+  type Plain,
+  type Shutdown,
+  XenError,
+  XenStore,
+} from '../../core/index.js';
 import {
   asDebugKey,
   type DebugKey,
@@ -12,10 +23,17 @@ import {
 } from '../../core/toolstack/index.js';
 import type { DomainInfo } from '../../xenstore/index.js';
 
+const DOM0 = asDomid(0);
+
 /** A machine's own calls behind {@link Domctl}. */
 export interface DomainCalls {
   readonly create: (config: DomainConfig) => Domid;
-  readonly unpause: (domid: Domid) => Promise<void>;
+  /** Lets a domain that was made run its module. */
+  readonly start: (domid: Domid) => Promise<void>;
+  /** Whether a domain was started; @throws XenError ESRCH */
+  readonly isStarted: (domid: Domid) => boolean;
+  /** A domain that had shut down goes on. */
+  readonly resumed: (domid: Domid) => void;
   readonly destroy: (domid: Domid) => void | Promise<void>;
 }
 
@@ -79,10 +97,25 @@ export abstract class HypervisorMachine extends Machine {
   };
 
   /** Lets dom0 make and unmake domains. */
-  protected privilege({ create, unpause, destroy }: DomainCalls): void {
+  protected privilege({ create, start, isStarted, resumed, destroy }: DomainCalls): void {
+    const { sched, memory } = this.hypervisor;
+    const isPaused = (domid: Domid): boolean =>
+      memory.words[memory.control(memory.slotOf(domid)) + control.pauseCount] !== 0;
     const domctl: Domctl = {
       create: (config) => Promise.resolve().then(() => create(config)),
-      unpause,
+      unpause: async (domid) => {
+        if (!isStarted(domid) && !isPaused(domid)) await start(domid);
+        else orThrow(sched.unpause(DOM0, domid), `XEN_DOMCTL_unpausedomain of domain ${domid}: is it paused?`);
+      },
+      pause: async (domid) => orThrow(sched.pause(DOM0, domid), `XEN_DOMCTL_pausedomain of domain ${domid}`),
+      shutdown: async (domid, reason) => {
+        const result = sched.remoteShutdown(DOM0, domid, shutdownReason[reason]);
+        orThrow(result, `SCHEDOP_remote_shutdown of domain ${domid} as ${reason}`);
+      },
+      resume: async (domid) => {
+        orThrow(sched.resume(DOM0, domid), `XEN_DOMCTL_resumedomain of domain ${domid}`);
+        resumed(domid);
+      },
       destroy: (domid) => Promise.resolve().then(() => destroy(domid)),
     };
     this.dom0.container.bind(Domctl).toConstantValue(domctl);
@@ -97,3 +130,7 @@ export abstract class HypervisorMachine extends Machine {
     await store.mkdir('/libxl');
   }
 }
+
+const orThrow = (result: number, what: string): void => {
+  if (result < 0) throw new XenError(-result, what);
+};

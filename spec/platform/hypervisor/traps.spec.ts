@@ -3,7 +3,8 @@ import type { EventChannel } from '../../../core/domain/event-channels.js';
 import type { Registers, TrapFrame } from '../../../core/domain/traps.js';
 import { XenError } from '../../../core/errors.js';
 import type { DomainCrash } from '../../../core/hypervisor/return-to-guest.js';
-import { type Abi, PAGE_SIZE, type Page } from '../../../core/index.js';
+import { shutdownReason } from '../../../core/hypervisor/sched.js';
+import { type Abi, type Domid, PAGE_SIZE, type Page } from '../../../core/index.js';
 import { HypervisorEventChannels } from '../../../platform/hypervisor/event-channels.js';
 import { HypervisorGrantTable } from '../../../platform/hypervisor/grant-table.js';
 import { GuestEntry } from '../../../platform/hypervisor/guest-entry.js';
@@ -23,7 +24,7 @@ const guest = (abi: Abi = 'x86_64-abi', vcpus = 1) => {
   const crashes: DomainCrash[] = [];
   const channels = new HypervisorEventChannels(hypervisor, dom1, (error) => errors.push(error));
   const theirs = new HypervisorEventChannels(hypervisor, dom2, (error) => errors.push(error));
-  const entry = new GuestEntry(hypervisor, dom1, channels);
+  const entry = new GuestEntry(hypervisor, dom1, channels, (error) => errors.push(error));
   const grants = new HypervisorGrantTable(hypervisor, dom1);
   const onError = (error: unknown) => void errors.push(error);
   const onCrash = (crash: DomainCrash) => void crashes.push(crash);
@@ -313,17 +314,16 @@ describe('the virtual exceptions of a domain', () => {
 
   it('takes NMIs on the vCPU that they are sent to', () => {
     it_ = guest('x86_64-abi', 2);
-    const { traps, entry, seen, says } = it_;
+    const { traps, entry, seen, says, hypervisor } = it_;
     traps.code(HANDLER, says('nmi'));
     traps.registerCallback('nmi', HANDLER);
-    traps.sendNmi();
+    hypervisor.vcpuOps.sendNmi(dom1, 0);
     entry.enterAll();
     expect(seen).to.eql(['nmi']);
     traps.unregisterCallback('nmi');
-    traps.sendNmi();
+    hypervisor.vcpuOps.sendNmi(dom1, 0);
     entry.enterAll();
     expect(seen).to.eql(['nmi']);
-    expect(() => traps.sendNmi(2)).to.throw(XenError, 'VCPUOP_send_nmi to vCPU 2');
   });
 
   describe('crash the domain', () => {
@@ -332,6 +332,9 @@ describe('the virtual exceptions of a domain', () => {
       entry.enterAll();
       expect(crashes.map(({ message }) => message)).to.have.length(1);
       expect(crashes[0]?.message).to.match(text);
+      expect(hypervisor.sched.shutdownOf(dom1)).to.equal(shutdownReason.crash);
+      const may = (domid: Domid): boolean => hypervisor.vcpus.mayRun(hypervisor.memory.slotOf(domid), 0);
+      expect([may(dom0), may(dom1), may(dom2)]).to.eql([true, false, true]);
       expect(hypervisor.doorbell.hasUpcall(dom1)).to.equal(false);
       entry.enterAll();
       expect(crashes).to.have.length(1);
