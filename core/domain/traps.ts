@@ -148,6 +148,9 @@ export abstract class Traps {
     readonly ss: number;
   }): void;
 
+  /** Sends an NMI to one of the domain's vCPUs; without a handler it is lost (VCPUOP_send_nmi). @throws XenError ENOENT */
+  abstract sendNmi(vcpu?: number): void;
+
   /** What an event callback does: hands the pending events to their channels' subscribers. Returns how many. */
   abstract upcall(): number;
 }

@@ -131,7 +131,8 @@ export class Audit {
       this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
       this.#pirqs.mend(slot, (port, pirq) => this.#ports.get(slot, port) === pirqPort(pirq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
-        if (this.#ports.get(slot, port) === portState.free) this.#ports.setVcpu(slot, port, 0);
+        const isFree = this.#ports.get(slot, port) === portState.free;
+        if (isFree && this.#ports.vcpu(slot, port) !== 0) this.#ports.setVcpu(slot, port, 0);
         if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);

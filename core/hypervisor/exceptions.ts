@@ -171,7 +171,16 @@ export class Exceptions {
   }
 
   /**
-   * The host has got an NMI that is a domain's: notes the reason in its shared_info, and raises it on vCPU 0 (`nmi_hwdom_report`); without a handler it is lost.
+   * Sends an NMI to a vCPU of the caller's; one that is pending is not counted. Without a handler it is lost. -ENOENT no such vCPU
+   * (VCPUOP_send_nmi).
+   */
+  sendNmi(caller: Domid, vcpu: number): number {
+    const slot = this.#memory.callerOf(caller);
+    return slot < 0 ? -errno.ESRCH : this.#async(slot, vcpu, field.nmiPending);
+  }
+
+  /**
+   * The host has got an NMI that is a domain's: notes the reason in its shared_info, and sends it to vCPU 0 (`nmi_hwdom_report`).
    * -ESRCH no such domain. @throws RangeError for a reason that is none of nmi.h's
    */
   reportNmi(domid: Domid, reason: number): number {

@@ -135,7 +135,7 @@ export class Hypervisor {
       pollers,
     );
     this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
-    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus, this.eventChannels);
     this.traps = new Traps(machine, lock, frames, sharedInfo, vcpus, doorbell);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
@@ -175,7 +175,14 @@ export class Hypervisor {
       this.pages,
       this.virqs,
     );
-    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
+    this.eventDump = new EventDump({
+      memory: machine,
+      domains: this.domains,
+      ports,
+      sharedInfo,
+      pollers,
+      pirqs: pirqTable,
+    });
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,

@@ -8,10 +8,7 @@ import { eflags, field, flat, type RunningVcpu, type VcpuContexts } from './vcpu
 import type { Vcpus } from './vcpus.js';
 import { isCanonical, trapMasks, type VirtualIdts } from './virtual-idt.js';
 
-/**
- * Why Xen crashes a domain for what a vCPU of its did (`domain_crash`); the domain alone. That vCPU takes nothing any more; who is told
- * so shuts the domain down, with {@link shutdownReason.crash}.
- */
+/** Xen has crashed a domain for what a vCPU of its did (`domain_crash`); the domain alone. It runs no more. */
 export class DomainCrash extends Error {
   override readonly name = 'DomainCrash';
 
@@ -80,7 +77,7 @@ export class ReturnToGuest {
     return frames;
   }
 
-  /** Crashes the domain for what a vCPU of its did, beyond what is seen here. */
+  /** Crashes the domain for what a vCPU of its did (`domain_crash`): it is paused for good. */
   crash(caller: Domid, vcpu: number, why: string): DomainCrash {
     const running = this.#contexts.running(caller, vcpu);
     return running === undefined ? new DomainCrash(caller, vcpu, why) : this.#crash(running, why);
@@ -130,9 +127,7 @@ export class ReturnToGuest {
   ): boolean {
     const { context } = running;
     const mask = context.number(field.asyncMask);
-    if ((mask & trap) !== 0) return false;
-    const isSent = trap === asyncTrap.nmi && this.#vcpus.takeNmi(running.slot, running.vcpu);
-    if (!context.take(pending) && !isSent) return false;
+    if ((mask & trap) !== 0 || !context.take(pending)) return false;
     if (!this.#exceptions.bounceAsync(running, of)) {
       context.setNumber(field.bounceFlags, 0);
       return false;
@@ -279,8 +274,11 @@ export class ReturnToGuest {
     context.setNumber(field.bounceFor, why);
   }
 
-  #crash({ domid, vcpu, context }: RunningVcpu, why: string): DomainCrash {
-    context.setNumber(field.crashed, 1);
+  #crash({ domid, slot, vcpu, context }: RunningVcpu, why: string): DomainCrash {
+    if (context.number(field.crashed) === 0) {
+      context.setNumber(field.crashed, 1);
+      this.#vcpus.pauseAll(slot);
+    }
     return new DomainCrash(domid, vcpu, why);
   }
 }

@@ -209,8 +209,6 @@ export class VcpuContexts {
     if (frame > 0) {
       this.#memory.zero(frame, FRAMES);
       const abi32 = ((words[at + control.flags] as number) & domainFlag.abi32) !== 0;
-      // One that came before had no handler, and is lost.
-      this.#vcpus.takeNmi(slot, vcpu);
       boot(new VcpuContext(this.#memory, this.#quads, frame), abi32);
       // Last, so that a death before leaves frames that nothing names.
       Atomics.store(words, this.#vcpus.word(slot, vcpu) + vcpuWord.trapTable, frame);

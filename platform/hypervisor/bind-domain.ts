@@ -8,6 +8,7 @@ import {
   Log,
   type LogEntry,
   Offer,
+  Physdev,
   type Plain,
   Reporter,
   Sched,
@@ -21,6 +22,7 @@ export interface DomainBindings {
   readonly clock: Clock;
   readonly channels: EventChannels;
   readonly grants: GrantTable;
+  readonly physdev: Physdev;
   readonly store: XenStore;
   readonly vcpus: Vcpus;
   readonly sched: Sched;
@@ -34,12 +36,13 @@ export interface DomainBindings {
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, vcpus, sched, log, report, traps }: DomainBindings,
+  { clock, channels, grants, physdev, store, vcpus, sched, log, report, traps }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
+  container.bind(Physdev).toConstantValue(physdev);
   container.bind(XenStore).toConstantValue(store);
   container.bind(Vcpus).toConstantValue(vcpus);
   container.bind(Sched).toConstantValue(sched);

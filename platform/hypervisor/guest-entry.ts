@@ -25,9 +25,9 @@ export class GuestEntry {
   readonly #resumes: (() => void)[][] = [];
   readonly #held: number[] = [];
   #current = 0;
-  #deadline = Number.POSITIVE_INFINITY;
   /** Whether a vCPU has registered an event callback: then events come to it by a step of the entry, and else as they are. */
   hasEventCallback: (vcpu: number) => boolean = () => false;
+  #deadline = Number.POSITIVE_INFINITY;
   /** Called when {@link deadline} has changed. */
   onDeadline: () => void = () => {};
 
@@ -119,7 +119,7 @@ export class GuestEntry {
     this.#resume(this.virtualTimers.due(vcpu));
     let delivered = 0;
     for (let i = 0; i < this.#onEntry.length; i++) delivered += (this.#onEntry[i] as OnEntry)(vcpu, limit);
-    // What was done may have masked upcalls, or ended the domain.
+    // A step may have masked upcalls, or ended the domain.
     if (!hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return delivered;
     if (this.#onEntry.length > 0 && this.hasEventCallback(vcpu)) return delivered;
     return delivered + this.#channels.enter(limit, vcpu);

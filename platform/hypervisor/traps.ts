@@ -14,7 +14,6 @@ import { CALLBACKF_mask_events, callbackOp, callbackType } from '../../core/hype
 import { guestAddressOf } from '../../core/hypervisor/guest-memory.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { DomainCrash } from '../../core/hypervisor/return-to-guest.js';
-import { shutdownReason } from '../../core/hypervisor/sched.js';
 import { field, flat } from '../../core/hypervisor/vcpu-context.js';
 import type { HypervisorEventChannels } from './event-channels.js';
 import type { GuestEntry } from './guest-entry.js';
@@ -30,7 +29,7 @@ export interface TrapsParts {
   readonly entry: GuestEntry;
   /** Told of what a handler throws. */
   readonly onError: (error: unknown) => void;
-  /** Told, once, why the domain has crashed, before it is shut down for that (SHUTDOWN_crash). */
+  /** Told, once, that the domain has crashed. */
   readonly onCrash: (crash: DomainCrash) => void;
 }
 
@@ -178,6 +177,11 @@ export class HypervisorTraps extends Traps {
     hypervisor.doorbell.kick(slot);
   }
 
+  override sendNmi(vcpu: number = this.#entry.current): void {
+    const { hypervisor, domid } = this.#mine();
+    this.#check(hypervisor.traps.exceptions.sendNmi(domid, vcpu), `VCPUOP_send_nmi to vCPU ${vcpu}`);
+  }
+
   override upcall(): number {
     return this.#runner().upcall();
   }
@@ -227,9 +231,7 @@ export class HypervisorTraps extends Traps {
   readonly #crashed = (crash: DomainCrash): void => {
     if (this.#hasCrashed) return;
     this.#hasCrashed = true;
-    const { hypervisor, domid, onCrash } = this.#parts;
-    onCrash(crash);
-    hypervisor.sched.shutdown(domid, shutdownReason.crash);
+    this.#parts.onCrash(crash);
   };
 
   #check(result: number, what: string): void {

@@ -22,7 +22,9 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HostClock, hostTime, timeSince } from '../hypervisor/host-clock.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
@@ -32,13 +34,12 @@ import { computing } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, hostTime, timeSince } from './host-clock.js';
 import type { Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 import { type Watched, YieldWatch } from './yield-watch.js';
 
 /** How a machine of threads is made. */
-export interface ThreadsMachineOptions {
+export interface ThreadsMachineOptions extends HypervisorMachineOptions {
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
   /**
@@ -131,8 +132,8 @@ export class ThreadsMachine extends HypervisorMachine {
       destroy: (domid) => this.#kill(domid),
     });
     const threads = (): readonly Watched[] =>
-      [...this.#domains.values()].flatMap(({ domid, name, home, dead }) =>
-        home instanceof DomainThread && home.runs && !dead ? [{ domid, name, thread: home }] : [],
+      [...this.#domains.values()].flatMap(({ domid, name, home, dead, introduced }) =>
+        home instanceof DomainThread && introduced && !dead ? [{ domid, name, thread: home }] : [],
       );
     if (watchdog !== undefined) {
       this.#yields = new YieldWatch(watchdog, threads, ({ domid, name }, text) =>
@@ -145,6 +146,7 @@ export class ThreadsMachine extends HypervisorMachine {
   static async create(options: ThreadsMachineOptions = {}): Promise<ThreadsMachine> {
     const machine = new ThreadsMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
   }
 
@@ -443,6 +445,7 @@ export class ThreadsMachine extends HypervisorMachine {
       clock: this.#clock,
       channels,
       grants,
+      physdev: new HypervisorPhysdev(this.hypervisor, domid),
       vcpus: new HypervisorVcpus(this.hypervisor, domid, channels, entry, computing(this.hypervisor, domid, entry)),
       sched: new HypervisorSched(this.hypervisor, domid, entry),
       store,

@@ -8,6 +8,8 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { HostClock, timeSince } from '../hypervisor/host-clock.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
@@ -16,7 +18,6 @@ import { activeRequests } from './active-requests.js';
 import { computing } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, timeSince } from './host-clock.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
@@ -74,6 +75,7 @@ bindDomain(
     clock,
     channels,
     grants,
+    physdev: new HypervisorPhysdev(hypervisor, domid),
     vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
     sched: new HypervisorSched(hypervisor, domid, entry),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),

@@ -174,7 +174,7 @@ describe('nmi_op (nmi.h, pv/callback.c do_nmi_op)', () => {
   });
 
   it('gives none where no reason is noted, and none on another vCPU', () => {
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     rig.enter();
     nmi(nmiOp.registerCallback, { address: 0x10n });
     expect(rig.enter()).to.eql([]);

@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { bounceFor } from '../../../core/hypervisor/exceptions.js';
 import { DomainCrash, VGCF_in_syscall } from '../../../core/hypervisor/return-to-guest.js';
 import { eflags, field } from '../../../core/hypervisor/vcpu-context.js';
-import { dom2 } from './machine.js';
+import { dom0, dom2 } from './machine.js';
 import { type TrapRig, trapRig } from './trap-rig.js';
 
 const NMI = 2;
@@ -61,7 +61,7 @@ describe('the return to the guest (entry.S test_all_events)', () => {
     handle(INT3, MCE, NMI);
     onEvents();
     rig.raiseEvent();
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     rig.traps.exceptions.machineCheck(rig.domid, 0);
     int3();
     expect(whys()).to.eql([INT3, MCE, NMI, bounceFor.event]);
@@ -160,7 +160,7 @@ describe('the return to the guest (entry.S test_all_events)', () => {
   });
 
   it('loses an NMI, and a machine check, that has no handler', () => {
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     rig.traps.exceptions.machineCheck(rig.domid, 0);
     expect(whys()).to.eql([]);
     handle(NMI, MCE);
@@ -169,9 +169,9 @@ describe('the return to the guest (entry.S test_all_events)', () => {
 
   it('holds an NMI back until the iret of the one before it (async_exception_mask)', () => {
     handle(NMI);
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     expect(whys()).to.eql([NMI]);
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     expect(whys()).to.eql([]);
     iret();
     expect(whys()).to.eql([NMI]);
@@ -179,12 +179,12 @@ describe('the return to the guest (entry.S test_all_events)', () => {
 
   it('lets a machine check interrupt an NMI’s handler, and ends the one that came last first', () => {
     handle(NMI, MCE);
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     expect(whys()).to.eql([NMI]);
     rig.traps.exceptions.machineCheck(rig.domid, 0);
     expect(whys()).to.eql([MCE]);
     rig.traps.exceptions.machineCheck(rig.domid, 0);
-    rig.hypervisor.vcpuOps.sendNmi(rig.domid, 0);
+    rig.traps.exceptions.sendNmi(rig.domid, 0);
     iret();
     expect(whys(), 'the NMI’s handler still runs').to.eql([MCE]);
     iret();
@@ -196,20 +196,23 @@ describe('the return to the guest (entry.S test_all_events)', () => {
 describe('a crash (create_bounce_frame, domain_crash)', () => {
   const crash = (): unknown => rig.traps.returnToGuest(rig.domid, 0);
 
-  it('names domain, vCPU and vector, and is that domain’s alone', () => {
+  it('names domain, vCPU and vector, and ends that domain alone', () => {
     rig.hypervisor.traps.setTrapTable(dom2, 0, [{ vector: 3, flags: 3, cs: 0xe033, address: 1n }]);
     int3();
     expect(crash())
       .to.be.instanceOf(DomainCrash)
       .with.property('message', 'domain 1, vCPU 0: no handler is registered, for vector 3, int3');
-    expect(rig.hypervisor.traps.exceptions.int3(dom2, 0)).to.equal(0);
+    expect(rig.hypervisor.vcpus.mayRun(rig.hypervisor.memory.slotOf(rig.domid), 0)).to.equal(false);
+    expect(rig.hypervisor.vcpus.mayRun(rig.hypervisor.memory.slotOf(dom2), 0)).to.equal(true);
+    expect(rig.hypervisor.vcpus.mayRun(rig.hypervisor.memory.slotOf(dom0), 0)).to.equal(true);
   });
 
-  it('is the end: the vCPU takes nothing any more, traps no more, returns no more', () => {
+  it('is the end: the vCPU is not entered any more, traps no more, returns no more', () => {
     int3();
     crash();
     rig.raiseEvent();
     handle(INT3);
+    expect(rig.hypervisor.doorbell.hasUpcall(rig.domid)).to.equal(false);
     expect(crash()).to.eql([]);
     expect(int3()).to.be.lessThan(0);
     expect(rig.traps.iret(rig.domid, 0)).to.be.lessThan(0);
