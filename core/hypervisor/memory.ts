@@ -1,4 +1,4 @@
-import { DOMID_FIRST_RESERVED, PAGE_SIZE } from '../abi/units.js';
+import { DOMID_FIRST_RESERVED, type Domid, PAGE_SIZE } from '../abi/units.js';
 import { type CopyCode, copyCode } from './copy.js';
 import { control, header, life, MAGIC, MAX_SLOTS, PAGE_WORDS, SLOT_PAGES } from './layout.js';
 import { Memory, type SharedMemory } from './web-assembly.js';
@@ -83,6 +83,11 @@ export class MachineMemory {
   /** The first word of a slot's control page. */
   control(slot: number): number {
     return this.firstSlot + slot * (SLOT_PAGES * PAGE_WORDS);
+  }
+
+  /** The domid in a slot. */
+  domidIn(slot: number): Domid {
+    return this.words[this.control(slot) + control.domid] as Domid;
   }
 
   /** Writes zeros over whole frames. */
