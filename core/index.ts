@@ -91,13 +91,32 @@ export {
   type Plain,
   type Shutdown,
   type ShutdownReason,
+  shutdownReasons,
 } from './domain/domctl.js';
 export { EventChannel, EventChannels } from './domain/event-channels.js';
-export { type CopySegment, GrantTable, type Page, type SharedPage } from './domain/grant-table.js';
+export {
+  type CopySegment,
+  GrantTable,
+  type GrantTableSize,
+  type Page,
+  type PeerCopySegment,
+  type SharedPage,
+} from './domain/grant-table.js';
 export { HostInterrupt } from './domain/host-interrupt.js';
 export { Log, type LogEntry, type LogLevel } from './domain/log.js';
 export { type IrqStatus, Physdev, type PirqSource } from './domain/physdev.js';
 export { CommandLine, Program, Reporter } from './domain/program.js';
+export { Sched } from './domain/sched.js';
+export {
+  type CallbackType,
+  type Fault,
+  type Registers,
+  type TrapEntry,
+  type TrapFrame,
+  type TrapHandler,
+  Traps,
+} from './domain/traps.js';
+export { type Runstate, type RunstateInfo, Vcpu, Vcpus } from './domain/vcpus.js';
 export { type Access, type Permission, type StoreOperations, XenStore } from './domain/xenstore.js';
 export { asError, Disconnected, errorText, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';

@@ -8,6 +8,7 @@ import { control, domainFlag, life, PORTS_PER_BUCKET } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import type { PirqTable } from './pirq-table.js';
+import type { Pollers } from './pollers.js';
 import {
   interdomainPort,
   irqOf,
@@ -43,6 +44,7 @@ export class EventChannelOps {
   readonly #doorbell: Doorbell;
   readonly #virqs: VirqPorts;
   readonly #pirqs: PirqTable;
+  readonly #pollers: Pollers;
 
   constructor(
     memory: MachineMemory,
@@ -53,6 +55,7 @@ export class EventChannelOps {
     doorbell: Doorbell,
     virqs: VirqPorts,
     pirqs: PirqTable,
+    pollers: Pollers,
   ) {
     this.#memory = memory;
     this.#words = memory.words;
@@ -63,6 +66,7 @@ export class EventChannelOps {
     this.#doorbell = doorbell;
     this.#virqs = virqs;
     this.#pirqs = pirqs;
+    this.#pollers = pollers;
   }
 
   /**
@@ -263,7 +267,7 @@ export class EventChannelOps {
   }
 
   /**
-   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear.
+   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. Then who polls the port is woken.
    * It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
    * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
    */
@@ -273,6 +277,7 @@ export class EventChannelOps {
     const page = this.#sharedInfo.pageOf(slot, abi32);
     if (this.#sharedInfo.setPending(page, port)) return;
     if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
+    if (this.#pollers.any(slot)) this.#pollers.wake(slot, port);
   }
 
   /** Whether a pending port notifies another vCPU than the one that has found it; that one is then told, if it was not. */
@@ -410,7 +415,9 @@ export class EventChannelOps {
   #select(slot: number, page: number, abi32: boolean, port: number): void {
     const info = this.#notified(slot, page, port);
     if (this.#sharedInfo.select(info, abi32, port)) return;
-    if (!this.#sharedInfo.setUpcall(info)) this.#doorbell.kick(slot);
+    if (this.#sharedInfo.setUpcall(info)) return;
+    if (this.#pollers.any(slot)) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
+    this.#doorbell.kick(slot);
   }
 
   /**

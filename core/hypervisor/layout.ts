@@ -77,18 +77,16 @@ export const control = {
   pauseCount: 82,
   /** The domid + 1 of who resets the domain's ports, while one does. */
   resetBy: 83,
-  /** Pauses that stand on the domain as a whole (sched.h `pause_count`). */
-  pauses: 96,
   /** What the domain has been shut down for: see sched.ts. */
-  shutdown: 98,
+  shutdown: 96,
   /** A bit for each vCPU that waits in SCHEDOP_poll (sched.h `poll_mask`). */
-  pollMask: 99,
-  /** A bit for each vCPU that is to be entered though it has no upcall: see guest-mode.ts. */
-  attention: 100,
+  pollMask: 97,
+  /** A bit for each vCPU that is to be entered though it has no upcall. */
+  attention: 98,
   /** Which of the two watchdog timers are in use. */
-  watchdogs: 101,
+  watchdogs: 99,
   /** When each watchdog fires, in two words. */
-  watchdogAt: 102,
+  watchdogAt: 100,
   /** Lists of frames. */
   grantFrameList: 128,
   activeFrameList: 192,
@@ -130,9 +128,16 @@ export const vcpuWord = {
   timeArea: 19,
   /** When the time page was written last. */
   timeStamp: 20,
+  /** The frame of its virtual IDT, before that of its context; 0 where it uses neither. */
+  trapTable: 24,
   /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
   virqPorts: 40,
 } as const;
+
+/** Bits of {@link control.shutdown}: the code + 1, 0 while there is none (SHUTDOWN_CODE_INVALID); is_shutting_down; is_shut_down. */
+export const SHUTDOWN_CODE = 0x1ff;
+export const SHUTTING_DOWN = 0x200;
+export const SHUT_DOWN = 0x400;
 
 /** Bits of {@link vcpuWord.flags}. */
 export const vcpuFlag = { initialised: 1, up: 2, blocked: 4 } as const;
@@ -142,7 +147,10 @@ export const TIMER_WORDS = 8;
 /** Words of a vCPU's timers, two each: 0 where a timer is stopped. */
 export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } as const;
 
-/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+/**
+ * A slot's life. One that is `building` while nobody holds the lock was left by a caller who died; one that is `dying` too, unless
+ * its destroyer only lets others in between two parts of its end.
+ */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */

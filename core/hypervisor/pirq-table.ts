@@ -53,6 +53,12 @@ export class PirqTable {
     return (word & entry.forced) !== 0 ? -1 : (word & IRQ) - 1;
   }
 
+  /** The host's number as Xen notes it: negated where it was taken from the domain while it was bound (irq.c `unmap_domain_pirq`). */
+  notedIrq(slot: number, pirq: number): number {
+    const irq = ((this.#words[this.#at(slot, pirq)] as number) & IRQ) - 1;
+    return this.isForced(slot, pirq) ? -irq : irq;
+  }
+
   /** What the domain calls an interrupt of the host's, -1 where it has none. */
   pirq(slot: number, irq: number): number {
     return (this.#words[this.#page(slot) + page.byIrq + irq] as number) - 1;

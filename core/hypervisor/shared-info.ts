@@ -57,6 +57,11 @@ export class SharedInfo {
     return page + vcpu * INFO_WORDS;
   }
 
+  /** The vCPU whose `struct vcpu_info` begins at word `info` of the page that begins at word `page`. */
+  vcpuOf(page: number, info: number): number {
+    return (info - page) / INFO_WORDS;
+  }
+
   isAbi32(slot: number): boolean {
     return ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.abi32) !== 0;
   }
@@ -144,6 +149,11 @@ export class SharedInfo {
   /** Clears a vCPU's evtchn_upcall_mask; who does so looks at {@link hasUpcall} next. */
   unmaskUpcalls(info: number): void {
     Atomics.and(this.#words, info + word.upcall, ~UPCALL_MASK);
+  }
+
+  /** Whether a vCPU's evtchn_upcall_mask is set. */
+  masksUpcalls(info: number): boolean {
+    return (this.#load((info + word.upcall) * 4) & UPCALL_MASK) !== 0;
   }
 
   /** Whether a vCPU has an upcall pending, and has not masked upcalls. */

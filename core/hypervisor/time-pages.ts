@@ -46,6 +46,27 @@ export class TimePages {
     this.#source = source;
   }
 
+  /** The first word of a vCPU's vcpu_time_info. */
+  at(slot: number, vcpu: number): number {
+    return this.#sharedInfo.infoOf(slot, vcpu) + TIME_IN_INFO;
+  }
+
+  /** The wall-clock time of system time 0, in milliseconds since the Unix epoch, read as a guest reads it: under wc_version. */
+  wallclock(slot: number): number {
+    const abi32 = this.#sharedInfo.isAbi32(slot);
+    const page = this.#sharedInfo.at(slot);
+    const at = page + (abi32 ? wallclock.x32 : wallclock.x64);
+    for (;;) {
+      const version = Atomics.load(this.#words, at);
+      const low = Atomics.load(this.#words, at + 1) >>> 0;
+      const nanoseconds = Atomics.load(this.#words, at + 2);
+      const high = Atomics.load(this.#words, abi32 ? page + SEC_HI_32 : at + 3);
+      if ((version & 1) === 0 && Atomics.load(this.#words, at) === version) {
+        return (high * 2 ** 32 + low) * 1000 + nanoseconds / 1e6;
+      }
+    }
+  }
+
   /** Writes all time pages of a new domain, and its wall clock (time.c `update_domain_wallclock_time`). */
   init(slot: number): void {
     const now = this.#source.systemTime();
@@ -63,7 +84,7 @@ export class TimePages {
   update(slot: number, vcpu: number, now: number): void {
     const word = this.#vcpus.word(slot, vcpu);
     setWide(this.#words, word + vcpuWord.timeStamp, now);
-    this.#write(this.#sharedInfo.infoOf(slot, vcpu) + TIME_IN_INFO, now);
+    this.#write(this.at(slot, vcpu), now);
     const area = this.#words[word + vcpuWord.timeArea] as number;
     if (area !== 0) this.#copyTo(slot, area, now);
   }

@@ -11,6 +11,9 @@ import {
   Physdev,
   type Plain,
   Reporter,
+  Sched,
+  Traps,
+  Vcpus,
   XenStore,
 } from '../../core/index.js';
 
@@ -21,15 +24,19 @@ export interface DomainBindings {
   readonly grants: GrantTable;
   readonly physdev: Physdev;
   readonly store: XenStore;
+  readonly vcpus: Vcpus;
+  readonly sched: Sched;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
+  /** Called when the domain's code first asks for its virtual exceptions, if it does. */
+  readonly traps: () => Traps;
 }
 
 /** Binds the tokens of core/domain in a domain of our Xen. What it was made with is its own: whoever hands it over has copied it. */
 export const bindDomain = (
   domain: Domain,
   { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, physdev, store, log, report }: DomainBindings,
+  { clock, channels, grants, physdev, store, vcpus, sched, log, report, traps }: DomainBindings,
 ): void => {
   const { container } = domain;
   container.bind(Clock).toConstantValue(clock);
@@ -37,6 +44,9 @@ export const bindDomain = (
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(Physdev).toConstantValue(physdev);
   container.bind(XenStore).toConstantValue(store);
+  container.bind(Vcpus).toConstantValue(vcpus);
+  container.bind(Sched).toConstantValue(sched);
+  container.bind(Traps).toDynamicValue(traps).inSingletonScope();
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });
   container.bind(CommandLine).toConstantValue({ value: cmdline });

@@ -1,6 +1,9 @@
 import { type Observable, Subject, Subscription } from 'rxjs';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import { control } from '../../core/hypervisor/layout.js';
+import { shutdownReason } from '../../core/hypervisor/sched.js';
 import {
+  asDomid,
   type DomainConfig,
   Domctl,
   type Domid,
@@ -9,6 +12,7 @@ import {
   Log,
   type Plain,
   type Shutdown,
+  XenError,
   XenStore,
 } from '../../core/index.js';
 import {
@@ -22,6 +26,8 @@ import {
 } from '../../core/toolstack/index.js';
 import type { DomainInfo } from '../../xenstore/index.js';
 
+const DOM0 = asDomid(0);
+
 /** What any machine over our own Xen can be made with. */
 export interface HypervisorMachineOptions {
   /** Sources of the host's interrupts, as for {@link HypervisorMachine.attach}. Default none. */
@@ -31,7 +37,12 @@ export interface HypervisorMachineOptions {
 /** A machine's own calls behind {@link Domctl}. */
 export interface DomainCalls {
   readonly create: (config: DomainConfig) => Domid;
-  readonly unpause: (domid: Domid) => Promise<void>;
+  /** Lets a domain that was made run its module. */
+  readonly start: (domid: Domid) => Promise<void>;
+  /** Whether a domain was started; @throws XenError ESRCH */
+  readonly isStarted: (domid: Domid) => boolean;
+  /** A domain that had shut down goes on. */
+  readonly resumed: (domid: Domid) => void;
   readonly destroy: (domid: Domid) => void | Promise<void>;
 }
 
@@ -56,13 +67,21 @@ export abstract class HypervisorMachine extends Machine {
     return this.#shutdowns$.asObservable();
   }
 
-  /**
-   * Takes interrupts of the host from these sources, in this thread, until they complete or the subscription is ended: their lines are
-   * down then. Which domain gets one, PHYSDEVOP_map_pirq says. A source that fails is logged. @throws RangeError for a number that the host
-   * cannot have, and for one that has a source
-   * @param interrupts those that are bound to {@link HostInterrupt} in dom0, and have not been taken yet, without it
-   */
-  attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
+  /** What a domain is called; undefined when there is none, or none any more. */
+  protected abstract nameOf(domid: Domid): string | undefined;
+
+  override async debugKey(key: string): Promise<string> {
+    const nameOf = (domid: Domid): string | undefined => this.nameOf(domid);
+    const handlers: Readonly<Record<DebugKey, () => string>> = {
+      e: () => this.hypervisor.eventDump.text(nameOf),
+      g: () => this.hypervisor.grantDump.text(nameOf),
+      h: keysHelp,
+    };
+    return handlers[asDebugKey(key)]();
+  }
+
+  /** As {@link Machine.attach}, in this thread. When a source ends, its line is down; one that fails is logged. */
+  override attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
     const all = new Subscription();
     this.#sources.add(all);
     for (const interrupt of interrupts) all.add(this.#attach(interrupt));
@@ -99,19 +118,6 @@ export abstract class HypervisorMachine extends Machine {
     return subscription;
   }
 
-  /** What a domain is called; undefined when there is none, or none any more. */
-  protected abstract nameOf(domid: Domid): string | undefined;
-
-  override async debugKey(key: string): Promise<string> {
-    const nameOf = (domid: Domid): string | undefined => this.nameOf(domid);
-    const handlers: Readonly<Record<DebugKey, () => string>> = {
-      e: () => this.hypervisor.eventDump.text(nameOf),
-      g: () => this.hypervisor.grantDump.text(nameOf),
-      h: keysHelp,
-    };
-    return handlers[asDebugKey(key)]();
-  }
-
   protected logged(entry: MachineLogEntry): void {
     this.#log$.next(entry);
   }
@@ -141,10 +147,25 @@ export abstract class HypervisorMachine extends Machine {
   };
 
   /** Lets dom0 make and unmake domains. */
-  protected privilege({ create, unpause, destroy }: DomainCalls): void {
+  protected privilege({ create, start, isStarted, resumed, destroy }: DomainCalls): void {
+    const { sched, memory } = this.hypervisor;
+    const isPaused = (domid: Domid): boolean =>
+      memory.words[memory.control(memory.slotOf(domid)) + control.pauseCount] !== 0;
     const domctl: Domctl = {
       create: (config) => Promise.resolve().then(() => create(config)),
-      unpause,
+      unpause: async (domid) => {
+        if (!isStarted(domid) && !isPaused(domid)) await start(domid);
+        else orThrow(sched.unpause(DOM0, domid), `XEN_DOMCTL_unpausedomain of domain ${domid}: is it paused?`);
+      },
+      pause: async (domid) => orThrow(sched.pause(DOM0, domid), `XEN_DOMCTL_pausedomain of domain ${domid}`),
+      shutdown: async (domid, reason) => {
+        const result = sched.remoteShutdown(DOM0, domid, shutdownReason[reason]);
+        orThrow(result, `SCHEDOP_remote_shutdown of domain ${domid} as ${reason}`);
+      },
+      resume: async (domid) => {
+        orThrow(sched.resume(DOM0, domid), `XEN_DOMCTL_resumedomain of domain ${domid}`);
+        resumed(domid);
+      },
       destroy: (domid) => Promise.resolve().then(() => destroy(domid)),
     };
     this.dom0.container.bind(Domctl).toConstantValue(domctl);
@@ -159,3 +180,7 @@ export abstract class HypervisorMachine extends Machine {
     await store.mkdir('/libxl');
   }
 }
+
+const orThrow = (result: number, what: string): void => {
+  if (result < 0) throw new XenError(-result, what);
+};

@@ -9,6 +9,10 @@ export interface DomainThreadEvents {
   readonly report: (value: Plain) => void;
   /** The program has ended. */
   readonly stopped: (error: Error | undefined) => void;
+  /** The domain has shut down by a call. */
+  readonly shutdown: (code: number) => void;
+  /** A watchdog timer of the domain was set or stopped. */
+  readonly watchdog: () => void;
   /** The thread is gone, without having been stopped by the machine; undefined: it left by process.exit(0). */
   readonly died: (error: Error | undefined) => void;
 }
@@ -116,6 +120,12 @@ export class DomainThread {
         break;
       case 'stopped':
         events.stopped(message.error && errorFrom(message.error));
+        break;
+      case 'shutdown':
+        events.shutdown(message.code);
+        break;
+      case 'watchdog':
+        events.watchdog();
         break;
       case 'log':
         events.log(message.entry, message.time);

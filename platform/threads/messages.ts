@@ -65,6 +65,10 @@ export type FromDomain =
   | { readonly type: 'refused'; readonly error: PlainError }
   /** The program has ended. */
   | { readonly type: 'stopped'; readonly error: PlainError | undefined }
+  /** The domain has shut down by a call. */
+  | { readonly type: 'shutdown'; readonly code: number }
+  /** A watchdog timer of the domain was set or stopped. */
+  | { readonly type: 'watchdog' }
   | { readonly type: 'log'; readonly time: number; readonly entry: LogEntry }
   | { readonly type: 'report'; readonly value: Plain }
   | ({ readonly type: 'answer'; readonly id: number } & Settled);

@@ -24,19 +24,29 @@ import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
-import { shutdownOf } from '../hypervisor/shutdown-of.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
+import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
-import { DomainLoop } from './domain-loop.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
+import { HypervisorVcpus } from '../hypervisor/vcpus.js';
+import { computing } from './compute.js';
+import { DomainLoop, enterable } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, hostTime, timeSince } from './host-clock.js';
 import type { Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
+import { type Watched, YieldWatch } from './yield-watch.js';
 
 /** How a machine of threads is made. */
 export interface ThreadsMachineOptions extends HypervisorMachineOptions {
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
+  /**
+   * Seconds after which a domain whose thread does not yield is named in the log, while it does not and when it has. Without it nobody
+   * looks. What lives in the machine's own thread is not looked at.
+   */
+  readonly watchdog?: number;
 }
 
 /** A domain whose code runs in the machine's own thread. */
@@ -44,6 +54,7 @@ interface Resident {
   readonly domain: Domain;
   readonly channels: HypervisorEventChannels;
   readonly grants: HypervisorGrantTable;
+  readonly entry: GuestEntry;
 }
 
 /** Everything of a domain that the machine keeps, dom0 aside. */
@@ -76,11 +87,14 @@ export class ThreadsMachine extends HypervisorMachine {
   readonly #doorbells: Doorbells;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, Entry>();
+  readonly #yields: YieldWatch | undefined;
+  /** When the machine looks at a domain's watchdog timers next. */
+  readonly #watchdogAlarms = new Map<Domid, NodeJS.Timeout>();
   #nextDomid = 1;
   #posted = 0;
   #disposed: Promise<void> | undefined;
 
-  private constructor({ memory }: ThreadsMachineOptions) {
+  private constructor({ memory, watchdog }: ThreadsMachineOptions) {
     super();
     this.#doorbells = new Doorbells((domid) => {
       if (this.#loop.has(domid)) this.#loop.schedule();
@@ -96,7 +110,9 @@ export class ThreadsMachine extends HypervisorMachine {
     const life = new ThreadLife(this.hypervisor.memory);
     this.#loop = new DomainLoop(this.hypervisor.doorbell);
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
-    const { domain, channels, grants } = this.#house(DOM0, 'dom0');
+    this.hypervisor.sched.onShutdown = (domid, code) => this.#shutDown(domid, code);
+    this.hypervisor.sched.onWatchdog = (domid) => this.#lookAtWatchdog(domid);
+    const { domain, channels, grants, entry } = this.#house(DOM0, 'dom0');
     this.dom0 = domain;
     this.#server = new XenStoreServer({
       grants,
@@ -107,12 +123,23 @@ export class ThreadsMachine extends HypervisorMachine {
       onFault: (domid, fault) =>
         this.#write(DOM0, 'dom0', { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
-    this.#bind({ domain, channels, grants }, { name: 'dom0' }, new DirectXenStore(this.#server));
+    this.#bind({ domain, channels, grants, entry }, { name: 'dom0' }, new DirectXenStore(this.#server));
     this.privilege({
       create: (config) => this.#create(config),
-      unpause: (domid) => this.#unpause(domid),
+      start: (domid) => this.#start(domid),
+      isStarted: (domid) => this.#entry(domid).introduced,
+      resumed: (domid) => this.#resumed(domid),
       destroy: (domid) => this.#kill(domid),
     });
+    const threads = (): readonly Watched[] =>
+      [...this.#domains.values()].flatMap(({ domid, name, home, dead, introduced }) =>
+        home instanceof DomainThread && introduced && !dead ? [{ domid, name, thread: home }] : [],
+      );
+    if (watchdog !== undefined) {
+      this.#yields = new YieldWatch(watchdog, threads, ({ domid, name }, text) =>
+        this.#write(domid, name, { level: 'warning', source: 'machine', text }),
+      );
+    }
   }
 
   /** Makes a machine, with dom0 running in it and nothing else. */
@@ -127,8 +154,8 @@ export class ThreadsMachine extends HypervisorMachine {
     return this.#domains.get(domid)?.shutdown;
   }
 
-  override async guest(name: string, abi?: Abi): Promise<Domain> {
-    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+  override async guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi && { abi }), ...(vcpus !== undefined && { vcpus }) });
     const { home } = this.#entry(domid);
     if (home instanceof DomainThread) throw new Error(`domain ${name} has a thread of its own`);
     return home.domain;
@@ -193,6 +220,8 @@ export class ThreadsMachine extends HypervisorMachine {
     this.#server[Symbol.dispose]();
     this.#loop.remove(DOM0);
     this.#doorbells[Symbol.dispose]();
+    this.#yields?.[Symbol.dispose]();
+    for (const alarm of this.#watchdogAlarms.values()) clearTimeout(alarm);
     this.complete();
     const errors = kills.flatMap((kill): unknown[] => (kill.status === 'rejected' ? [kill.reason] : []));
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} domains did not end`);
@@ -224,7 +253,11 @@ export class ThreadsMachine extends HypervisorMachine {
       throw new TypeError(`domain ${name} runs in the machine's own thread, which must not block: give it a module`);
     }
     const domid = asDomid(this.#nextDomid);
-    checked(this.hypervisor.domains.create(DOM0, { domid, abi, ownThread: module !== undefined }), `domain ${domid}`);
+    const vcpus = config.vcpus ?? 1;
+    checked(
+      this.hypervisor.domains.create(DOM0, { domid, abi, vcpus, ownThread: module !== undefined }),
+      `domain ${domid}`,
+    );
     this.#nextDomid++;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
@@ -289,6 +322,8 @@ export class ThreadsMachine extends HypervisorMachine {
         log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
         report: (value) => this.reported(domid, value),
         stopped: (error) => this.#stopped(domid, error),
+        shutdown: (code) => this.#shutDown(domid, code),
+        watchdog: () => this.#lookAtWatchdog(domid),
         died: (error) => this.#died(domid, error),
       },
       () => this.hypervisor.doorbell.nudge(domid),
@@ -302,9 +337,8 @@ export class ThreadsMachine extends HypervisorMachine {
     return thread;
   }
 
-  async #unpause(domid: Domid): Promise<void> {
+  async #start(domid: Domid): Promise<void> {
     const entry = this.#entry(domid);
-    if (entry.introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
     this.#server.introduce(domid, entry.store.port);
     entry.introduced = true;
     if (entry.home instanceof DomainThread) await entry.home.run();
@@ -320,6 +354,34 @@ export class ThreadsMachine extends HypervisorMachine {
     }
     this.#server.checkDomains();
     this.#post(() => this.hasShutDown(shutdown));
+  }
+
+  /** A domain has shut down by a call, its own or another's. */
+  #shutDown(domid: Domid, code: number): void {
+    const entry = this.#domains.get(domid);
+    if (entry === undefined || entry.shutdown !== undefined) return;
+    const shutdown = shutdownBy(entry, code);
+    entry.shutdown = shutdown;
+    this.#server.checkDomains();
+    this.#post(() => this.hasShutDown(shutdown));
+  }
+
+  /** A domain that had shut down goes on. */
+  #resumed(domid: Domid): void {
+    this.#entry(domid).shutdown = undefined;
+    this.#server.checkDomains();
+  }
+
+  /** Looks at a domain's watchdog timers, which its own thread may be too busy to do, and again when the next is due. */
+  #lookAtWatchdog(domid: Domid): void {
+    const { sched, time } = this.hypervisor;
+    clearTimeout(this.#watchdogAlarms.get(domid));
+    this.#watchdogAlarms.delete(domid);
+    sched.expireWatchdogs(DOMID_XEN, domid);
+    const next = sched.nextWatchdog(domid);
+    if (next === Number.POSITIVE_INFINITY) return;
+    const left = Math.min(Math.max(0, (next - time.systemTime()) / 1e6), 2 ** 31 - 1);
+    this.#watchdogAlarms.set(domid, setTimeout(() => this.#lookAtWatchdog(domid), left).unref());
   }
 
   /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */
@@ -370,12 +432,13 @@ export class ThreadsMachine extends HypervisorMachine {
     const domain = new Domain(domid, name, abi);
     const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(domid, name, error));
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
-    const entry = new GuestEntry(this.hypervisor, domid, channels);
-    this.#loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
-    return { domain, channels, grants };
+    const entry = new GuestEntry(this.hypervisor, domid, channels, (error) => this.#fault(domid, name, error));
+    entry.onDeadline = () => this.#loop.schedule();
+    this.#loop.add(domid, enterable(entry));
+    return { domain, channels, grants, entry };
   }
 
-  #bind({ domain, channels, grants }: Resident, config: DomainConfig, store: XenStore): void {
+  #bind({ domain, channels, grants, entry }: Resident, config: DomainConfig, store: XenStore): void {
     const { domid, name } = domain;
     const { cmdline, offer } = config;
     bindDomain(domain, structuredClone({ cmdline, ...(offer === undefined ? {} : { offer }) }), {
@@ -383,12 +446,23 @@ export class ThreadsMachine extends HypervisorMachine {
       channels,
       grants,
       physdev: new HypervisorPhysdev(this.hypervisor, domid),
+      vcpus: new HypervisorVcpus(this.hypervisor, domid, channels, entry, computing(this.hypervisor, domid, entry)),
+      sched: new HypervisorSched(this.hypervisor, domid, entry),
       store,
       log: (entry) => this.#write(domid, name, entry),
       report: (value) => {
         const copy: Plain = structuredClone(value);
         this.#post(() => this.reported(domid, copy));
       },
+      traps: () =>
+        new HypervisorTraps({
+          hypervisor: this.hypervisor,
+          domid,
+          channels,
+          entry,
+          onError: (error) => this.#fault(domid, name, error),
+          onCrash: (crash) => (domid === DOM0 ? this.#fault(domid, name, crash) : this.#stopped(domid, crash)),
+        }),
     });
   }
 

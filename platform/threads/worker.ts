@@ -9,9 +9,13 @@ import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
 import { startDomain } from '../hypervisor/start-domain.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
+import { HypervisorVcpus } from '../hypervisor/vcpus.js';
 import { activeRequests } from './active-requests.js';
-import { DomainLoop } from './domain-loop.js';
+import { computing } from './compute.js';
+import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, timeSince } from './host-clock.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
@@ -60,6 +64,10 @@ const channels = new HypervisorEventChannels(
   loop.linger,
 );
 const grants = new HypervisorGrantTable(hypervisor, domid);
+const entry = new GuestEntry(hypervisor, domid, channels, (error) => log(faultEntry(given.name, error)));
+entry.onDeadline = () => loop.schedule();
+hypervisor.sched.onShutdown = (_, code) => tell({ type: 'shutdown', code });
+hypervisor.sched.onWatchdog = () => tell({ type: 'watchdog' });
 bindDomain(
   domain,
   { cmdline: given.cmdline, ...(given.offer === undefined ? {} : { offer: given.offer }) },
@@ -68,13 +76,23 @@ bindDomain(
     channels,
     grants,
     physdev: new HypervisorPhysdev(hypervisor, domid),
+    vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
+    sched: new HypervisorSched(hypervisor, domid, entry),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),
+    traps: () =>
+      new HypervisorTraps({
+        hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => log(faultEntry(given.name, error)),
+        onCrash: (crash) => tell({ type: 'stopped', error: plainError(crash) }),
+      }),
   },
 );
-const entry = new GuestEntry(hypervisor, domid, channels);
-loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
+loop.add(domid, enterable(entry));
 
 const go = async (): Promise<void> => {
   try {

@@ -128,7 +128,7 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
     for (let ref = 0; ref < grantEntries.count(slot); ref++) {
       const pinned = pins.pins(slot, ref);
       const what = `grant ${ref} of domain ${domains.domid(slot)}`;
-      check(pinned === (expectedPins.get(`${slot} ${ref}`) ?? 0), `${what} is pinned ${pinned} times`);
+      check(pinned === ((expectedPins.get(`${slot} ${ref}`) ?? 0) | 0), `${what} is pinned ${pinned} times`);
       const inUse = (words[grantEntries.entry(slot, ref)] as number) & (gtf.reading | gtf.writing);
       const writers = pinned & 0x00ff00ff;
       const right = pinned === 0 ? 0 : writers === 0 ? gtf.reading : gtf.reading | gtf.writing;

@@ -4,6 +4,7 @@ import { DOMID_SELF, type Domid, type Port } from '../../../core/abi/units.js';
 import { CopyList } from '../../../core/hypervisor/copy-list.js';
 import { gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
+import { gnttabop } from '../../../core/hypervisor/grant-table-ops.js';
 import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { header } from '../../../core/hypervisor/layout.js';
 import { interruptScenes } from './interrupt-scenes.js';
@@ -220,6 +221,14 @@ export const scenes: readonly Scene[] = [
       const { ref } = mapped(h, dom1, dom2, hostMap | readonly);
       const own = ok(h.pages.populate(dom1, dom1, 1));
       return () => ok(h.grantCopy.copy(dom1, DOMID_SELF, own, 0, dom2, ref, 0, 64, gntcopy.destGref));
+    },
+  },
+  {
+    name: 'swapping two references',
+    caller: dom1,
+    prepare: (h) => {
+      const [one, two] = [grant(h, dom1, dom2), grant(h, dom1, dom3, true)];
+      return () => ok(h.grantTableOps.call(dom1, gnttabop.swap_grant_ref, [{ refA: one.ref, refB: two.ref }]));
     },
   },
   ...[false, true].map((observed) => ({
