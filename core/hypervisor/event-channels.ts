@@ -272,9 +272,10 @@ export class EventChannelOps {
    * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
    */
   raise(slot: number, port: number): void {
-    const abi32 = this.#sharedInfo.isAbi32(slot);
+    const flags = this.#sharedInfo.flags(slot);
+    const abi32 = (flags & domainFlag.abi32) !== 0;
     if (abi32 && port >= EVENTS_32) return;
-    const page = this.#sharedInfo.pageOf(slot, abi32);
+    const page = this.#sharedInfo.pageOf(slot, flags);
     if (this.#sharedInfo.setPending(page, port)) return;
     if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
     if (this.#pollers.any(slot)) this.#pollers.wake(slot, port);

@@ -22,8 +22,10 @@ const options: readonly ModelOptions[] = [
   { max: 1023, wordBits: 64, vcpus: 1 },
   { max: 70, wordBits: 64, vcpus: 3 },
   { max: 6, wordBits: 32, vcpus: 2 },
-  { max: 200, wordBits: 32, vcpus: 1 },
+  { max: 200, wordBits: 64, vcpus: 1 },
 ];
+/** The domain of Arm; the others are x86's. */
+const ARM = 3;
 const levels = [20, 21];
 
 const create = (model: EventModel, { hypervisor }: Real, domid: number): void => {
@@ -32,7 +34,7 @@ const create = (model: EventModel, { hypervisor }: Real, domid: number): void =>
   const result = hypervisor.domains.create(DOMID_XEN, {
     domid: domid as Domid,
     privileged: domid === 0,
-    abi: made.wordBits === 32 ? 'x86_32-abi' : 'x86_64-abi',
+    abi: domid === ARM ? 'arm-abi' : made.wordBits === 32 ? 'x86_32-abi' : 'x86_64-abi',
     maxEventChannels: made.max,
     vcpus: made.vcpus,
   });
