@@ -123,17 +123,17 @@ export abstract class Traps {
 
   /**
    * Executes `int3`. Its handler is called on the way back to the guest, after this call. Resolves when the handlers have returned to
-   * where it was executed, to the registers as they left them. @throws XenError ENOMEM; rejects when the domain crashes
+   * where it was executed, to the registers as they left them; never, when the domain crashes. Rejects with XenError ENOMEM.
    */
   abstract int3(): Promise<Readonly<Registers>>;
 
-  /** Executes `int n`, as {@link int3}; #GP where the entry's DPL forbids it. @throws RangeError for no vector */
+  /** Executes `int n`, as {@link int3}; #GP where the entry's DPL forbids it. Rejects with RangeError for no vector. */
   abstract softwareInterrupt(n: number): Promise<Readonly<Registers>>;
 
-  /** Has an exception of the processor's, as {@link int3}. @throws RangeError for none, or one without its error code or cr2 */
+  /** Has an exception of the processor's, as {@link int3}. Rejects with RangeError for none, or one without its error code or cr2. */
   abstract raise(fault: Fault): Promise<Readonly<Registers>>;
 
-  /** Executes SYSCALL in user mode, as {@link int3}. @throws XenError ENOSYS in kernel mode */
+  /** Executes SYSCALL in user mode, as {@link int3}. Rejects with XenError ENOSYS in kernel mode. */
   abstract syscall(): Promise<Readonly<Registers>>;
 
   /**

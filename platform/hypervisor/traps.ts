@@ -47,6 +47,7 @@ export class HypervisorTraps extends Traps {
   readonly #runners: (VcpuRunner | undefined)[] = [];
   readonly #code = new Map<bigint, TrapHandler>();
   readonly #parts: TrapsParts;
+  #hasCrashed = false;
 
   /** @throws RangeError when there is no such domain */
   constructor(parts: TrapsParts) {
@@ -56,7 +57,7 @@ export class HypervisorTraps extends Traps {
     this.#own = new OwnDomain(hypervisor, domid);
     this.#entry = entry;
     this.#abi32 = hypervisor.sharedInfo.isAbi32(hypervisor.memory.slotOf(domid));
-    entry.onEntry((vcpu, limit) => this.#runnerOf(vcpu).enter(limit));
+    entry.onEntry((vcpu, limit) => (this.#hasCrashed ? 0 : this.#runnerOf(vcpu).enter(limit)));
     entry.hasEventCallback = (vcpu) => hypervisor.traps.hasEventCallback(domid, vcpu);
   }
 
@@ -167,7 +168,7 @@ export class HypervisorTraps extends Traps {
     }
     context.set(field.rsp, below);
     const result = hypervisor.traps.iret(domid, vcpu);
-    if (result instanceof DomainCrash) this.#parts.onCrash(result);
+    if (result instanceof DomainCrash) this.#crashed(result);
     else this.#check(result, 'HYPERVISOR_iret');
     const slot = hypervisor.memory.callerOf(domid);
     if (slot < 0) return;
@@ -206,7 +207,7 @@ export class HypervisorTraps extends Traps {
   }
 
   #runnerOf(vcpu: number): VcpuRunner {
-    const { hypervisor, domid, channels, onError, onCrash } = this.#parts;
+    const { hypervisor, domid, channels, onError } = this.#parts;
     this.#runners[vcpu] ??= new VcpuRunner({
       hypervisor,
       domid,
@@ -215,7 +216,7 @@ export class HypervisorTraps extends Traps {
       codeAt: (address) => this.#code.get(address),
       upcall: (limit) => channels.enter(limit, vcpu),
       onError,
-      onCrash,
+      onCrash: this.#crashed,
     });
     return this.#runners[vcpu];
   }
@@ -225,6 +226,13 @@ export class HypervisorTraps extends Traps {
     if (isGone) throw new XenError('ESRCH', `domain ${domid} has been destroyed`);
     return { hypervisor, domid, vcpu: this.#entry.current };
   }
+
+  /** None of its code goes on: what it waits for never comes. */
+  readonly #crashed = (crash: DomainCrash): void => {
+    if (this.#hasCrashed) return;
+    this.#hasCrashed = true;
+    this.#parts.onCrash(crash);
+  };
 
   #check(result: number, what: string): void {
     if (result < 0) throw new XenError(-result, `${what} (vCPU ${this.#entry.current} of domain ${this.#own.domid})`);

@@ -226,6 +226,15 @@ describe('a 32-bit bounce frame (compat/entry.S compat_create_bounce_frame)', ()
     expect(rig.upcallMask()).to.equal(1);
   });
 
+  it('enters the handler with VM, RF, NT and TF clear, and AC as it was', () => {
+    handle(rig, 6);
+    const { ac, rf, nt, tf, df } = eflags;
+    rig.load({ rflags: 0x246n | ac | rf | nt | tf | df });
+    rig.traps.exceptions.raise(rig.domid, 0, { vector: 6 });
+    rig.enter();
+    expect(rig.context.get(field.rflags)).to.equal(0x646n | ac);
+  });
+
   it('crashes the domain without a handler, which is a null selector, and on a null stack segment', () => {
     rig.traps.exceptions.raise(rig.domid, 0, { vector: 6 });
     expect(crashOf(rig)).to.match(/no handler is registered/);
