@@ -42,13 +42,17 @@ class Digest {
   }
 }
 
+/** Seconds after which a domain that does not yield is named; milliseconds after which a callback that returns is. */
+const NO_YIELD = 5;
+const RUN_AWAY = 1000;
+
 const threads: Platform = {
   name: 'threads',
   summary: 'our own Xen, each domain in a thread of its own',
   repeats: false,
   async create() {
     const { ThreadsMachine } = await import('../platform/threads/index.js');
-    const machine = await ThreadsMachine.create();
+    const machine = await ThreadsMachine.create({ watchdog: NO_YIELD });
     return { machine, standsStill: () => machine.standsStill() };
   },
 };
@@ -59,7 +63,7 @@ const local: Platform = {
   repeats: true,
   async create({ seed }) {
     const { LocalMachine } = await import('../platform/local/index.js');
-    const machine = await LocalMachine.create({ seed, clock: 'real' });
+    const machine = await LocalMachine.create({ seed, clock: 'real', runaway: RUN_AWAY, watchdog: NO_YIELD });
     const picks = new Digest();
     machine.onPick((name) => picks.add(name));
     return { machine, order: () => `${picks.count} turns, digest ${picks}` };

@@ -59,9 +59,10 @@ export abstract class Machine implements AsyncDisposable {
   /**
    * A new domain whose code is the caller's own, in the caller's thread.
    * @param abi how it lays its structs out; x86_64-abi without it
+   * @param vcpus how many vCPUs it has; 1 without it
    * @throws XenError as {@link Toolstack.create}
    */
-  abstract guest(name: string, abi?: Abi): Promise<Domain>;
+  abstract guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain>;
   /** What each domain but dom0 holds now; pages that its code has given back do not count. */
   abstract ledger(): Promise<readonly DomainLedger[]>;
   /** Ends what the code of all domains listens to, as if they had nothing more to do; the domains stay. */

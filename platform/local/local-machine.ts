@@ -168,8 +168,8 @@ export class LocalMachine extends HypervisorMachine {
     this.#scheduler.onPick = listener;
   }
 
-  override async guest(name: string, abi?: Abi): Promise<Domain> {
-    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+  override async guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi && { abi }), ...(vcpus !== undefined && { vcpus }) });
     return this.#domain(domid).domain;
   }
 

@@ -26,6 +26,9 @@ export class LocalVcpu implements Runnable, Competitor {
   readonly #wake: () => void;
   readonly #works: Work[] = [];
   #cpu: number | undefined;
+  /** The round since which it waits; undefined while it does not. */
+  #queued: number | undefined;
+  #yields = false;
   /** Until when what was spent is counted. */
   #since = 0;
   #sliceEnd = 0;
@@ -53,15 +56,24 @@ export class LocalVcpu implements Runnable, Competitor {
     return this.#cpu === undefined && this.#isActive;
   }
 
+  get round(): number {
+    return this.#queued ?? this.#cpus.round;
+  }
+
   ready(): boolean {
-    if (!this.#isActive) return false;
+    if (!this.#isActive) {
+      this.#queued = undefined;
+      return false;
+    }
     if (this.#cpu !== undefined) return this.#isDue;
     const state = this.#state;
     if (state === runstate.blocked || state === runstate.offline) this.#entry.wait(this.#vcpu);
-    return this.#cpus.isFree;
+    this.#queued ??= this.#cpus.round;
+    return this.#cpus.isFree && this.#cpus.isFirst(this.#queued);
   }
 
   run(): void {
+    this.#queued = undefined;
     const { doorbell } = this.#hypervisor;
     this.#count();
     doorbell.wake(this.#domid);
@@ -81,7 +93,9 @@ export class LocalVcpu implements Runnable, Competitor {
       this.#release();
       if (this.#isDue) this.#entry.wait(this.#vcpu);
       else this.#entry.leave(this.#vcpu);
+      if (this.#yields) this.#queued = this.#cpus.nextRound();
     }
+    this.#yields = false;
   }
 
   /** Has the vCPU receive so many nanoseconds of CPU; resolves when it has. */
@@ -99,9 +113,11 @@ export class LocalVcpu implements Runnable, Competitor {
     });
   }
 
-  /** Gives the rest of the time slice to others. */
+  /** Gives the rest of the time slice to others, who go first. */
   yield(): void {
     this.#sliceEnd = this.#cpus.now;
+    this.#yields = true;
+    this.#wake();
   }
 
   /** It was decided whether the vCPU may run. */
@@ -123,8 +139,10 @@ export class LocalVcpu implements Runnable, Competitor {
   /** Keeps the CPU, or takes one, if it is this one's turn. */
   #hold(): void {
     const over = this.#cpu !== undefined && this.#cpus.now >= this.#sliceEnd;
-    if (over && this.#cpus.isContended) this.#release();
-    else if (this.#cpu === undefined && this.#cpus.isFree) this.#take();
+    if (over && this.#cpus.isContended) {
+      this.#release();
+      this.#queued = this.#cpus.nextRound();
+    } else if (this.#cpu === undefined && this.#cpus.isFree) this.#take();
     else if (over) this.#sliceEnd = this.#cpus.sliceEnd;
     if (this.#cpu === undefined) this.#entry.wait(this.#vcpu);
     else this.#arm();

@@ -4,6 +4,8 @@ import type { LocalClock } from './local-clock.js';
 export interface Competitor {
   /** Whether it wants a CPU, and has none. */
   readonly waits: boolean;
+  /** Since which {@link PhysicalCpus.round} it waits. */
+  readonly round: number;
 }
 
 /** The physical CPUs of a local machine. Whoever has work that takes time holds one, for a time slice at least. */
@@ -12,6 +14,7 @@ export class PhysicalCpus {
   readonly #slice: number;
   readonly #free: number[];
   readonly #competitors = new Set<Competitor>();
+  #round = 0;
 
   /**
    * @param count how many there are
@@ -44,6 +47,22 @@ export class PhysicalCpus {
   get isContended(): boolean {
     for (const { waits } of this.#competitors) if (waits) return true;
     return false;
+  }
+
+  /** Counts those who gave a CPU up to others: who waited before goes first. */
+  get round(): number {
+    return this.#round;
+  }
+
+  /** The round that begins behind those who wait now. */
+  nextRound(): number {
+    return ++this.#round;
+  }
+
+  /** Whether nobody waits who came before. */
+  isFirst(round: number): boolean {
+    for (const other of this.#competitors) if (other.round < round && other.waits) return false;
+    return true;
   }
 
   /** System time in nanoseconds. */

@@ -132,8 +132,8 @@ export class ThreadsMachine extends HypervisorMachine {
       destroy: (domid) => this.#kill(domid),
     });
     const threads = (): readonly Watched[] =>
-      [...this.#domains.values()].flatMap(({ domid, name, home, dead }) =>
-        home instanceof DomainThread && home.runs && !dead ? [{ domid, name, thread: home }] : [],
+      [...this.#domains.values()].flatMap(({ domid, name, home, dead, introduced }) =>
+        home instanceof DomainThread && introduced && !dead ? [{ domid, name, thread: home }] : [],
       );
     if (watchdog !== undefined) {
       this.#yields = new YieldWatch(watchdog, threads, ({ domid, name }, text) =>
@@ -154,8 +154,8 @@ export class ThreadsMachine extends HypervisorMachine {
     return this.#domains.get(domid)?.shutdown;
   }
 
-  override async guest(name: string, abi?: Abi): Promise<Domain> {
-    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+  override async guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi && { abi }), ...(vcpus !== undefined && { vcpus }) });
     const { home } = this.#entry(domid);
     if (home instanceof DomainThread) throw new Error(`domain ${name} has a thread of its own`);
     return home.domain;
