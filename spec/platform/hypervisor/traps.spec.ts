@@ -23,7 +23,7 @@ const guest = (abi: Abi = 'x86_64-abi', vcpus = 1) => {
   const crashes: DomainCrash[] = [];
   const channels = new HypervisorEventChannels(hypervisor, dom1, (error) => errors.push(error));
   const theirs = new HypervisorEventChannels(hypervisor, dom2, (error) => errors.push(error));
-  const entry = new GuestEntry(hypervisor, dom1, channels);
+  const entry = new GuestEntry(hypervisor, dom1, channels, (error) => errors.push(error));
   const grants = new HypervisorGrantTable(hypervisor, dom1);
   const onError = (error: unknown) => void errors.push(error);
   const onCrash = (crash: DomainCrash) => void crashes.push(crash);
