@@ -21,7 +21,8 @@ export interface DomainBindings {
   readonly channels: EventChannels;
   readonly grants: GrantTable;
   readonly store: XenStore;
-  readonly vcpus: Vcpus;
+  /** Called when the domain's code first asks for its vCPUs. */
+  readonly vcpus: () => Vcpus;
   readonly sched: Sched;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
@@ -38,7 +39,7 @@ export const bindDomain = (
   container.bind(EventChannels).toConstantValue(channels);
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(XenStore).toConstantValue(store);
-  container.bind(Vcpus).toConstantValue(vcpus);
+  container.bind(Vcpus).toDynamicValue(vcpus).inSingletonScope();
   container.bind(Sched).toConstantValue(sched);
   container.bind(Log).toConstantValue({ write: log });
   container.bind(Reporter).toConstantValue({ report });

@@ -21,6 +21,7 @@ export class GuestEntry {
   readonly #onEntry: OnEntry[] = [];
   readonly #resumes: (() => void)[][] = [];
   readonly #held: number[] = [];
+  #accounts = true;
   #current = 0;
   #deadline = Number.POSITIVE_INFINITY;
   /** Called when {@link deadline} has changed. */
@@ -107,18 +108,33 @@ export class GuestEntry {
     const { hypervisor, isGone, domid } = this.#own;
     if (isGone) return 0;
     this.#current = vcpu;
-    if (hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) this.#switchIn(vcpu);
-    hypervisor.sched.unblock(this.#slot, vcpu);
-    hypervisor.vcpus.takeAttention(this.#slot, vcpu);
-    this.#resume(this.#resumes[vcpu]);
-    this.#resume(this.virtualTimers.due(vcpu));
+    if (this.#accounts && hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) this.#switchIn(vcpu);
+    const isSpecial = hypervisor.vcpus.isSpecial(this.#slot, vcpu);
+    if (isSpecial) this.#attend(vcpu);
     for (let i = 0; i < this.#onEntry.length; i++) (this.#onEntry[i] as OnEntry)(vcpu);
     // What was done may have masked upcalls, or ended the domain.
-    return hypervisor.doorbell.hasUpcallOn(domid, vcpu) ? this.#channels.enter(limit, vcpu) : 0;
+    if ((isSpecial || this.#onEntry.length > 0) && !hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return 0;
+    return this.#channels.enter(limit, vcpu);
+  }
+
+  /**
+   * Keeps no runstates until {@link account} is called: the vCPUs are offline as far as anybody sees. For where two looks at the clock
+   * for each sleep cost more than an event.
+   */
+  dispense(): void {
+    this.#accounts = false;
+  }
+
+  /** Keeps the runstates from now on. */
+  account(): void {
+    if (this.#accounts || this.#own.isGone) return;
+    this.#accounts = true;
+    this.#switchIn(this.#current);
   }
 
   /** No vCPU has anything more to do. */
   leaveAll(): void {
+    if (!this.#accounts) return;
     const { vcpus } = this;
     for (let vcpu = 0; vcpu < vcpus; vcpu++) this.leave(vcpu);
   }
@@ -168,6 +184,14 @@ export class GuestEntry {
     if (next === this.#deadline) return;
     this.#deadline = next;
     this.onDeadline();
+  }
+
+  #attend(vcpu: number): void {
+    const { hypervisor } = this.#own;
+    hypervisor.sched.unblock(this.#slot, vcpu);
+    hypervisor.vcpus.takeAttention(this.#slot, vcpu);
+    this.#resume(this.#resumes[vcpu]);
+    this.#resume(this.virtualTimers.due(vcpu));
   }
 
   #switchIn(vcpu: number): void {

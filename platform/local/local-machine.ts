@@ -351,7 +351,7 @@ export class LocalMachine extends HypervisorMachine {
   #processors(domid: Domid, { channels, entry, vcpus }: LocalPlace): Pick<DomainBindings, 'vcpus' | 'sched'> {
     const own = (vcpu: number): LocalVcpu => vcpus[vcpu] as LocalVcpu;
     return {
-      vcpus: new HypervisorVcpus(this.hypervisor, domid, channels, entry, (vcpu, ns) => own(vcpu).spend(ns)),
+      vcpus: () => new HypervisorVcpus(this.hypervisor, domid, channels, entry, (vcpu, ns) => own(vcpu).spend(ns)),
       sched: new HypervisorSched(this.hypervisor, domid, entry, (vcpu) => own(vcpu).yield()),
     };
   }

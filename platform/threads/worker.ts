@@ -10,9 +10,8 @@ import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { startDomain } from '../hypervisor/start-domain.js';
-import { HypervisorVcpus } from '../hypervisor/vcpus.js';
 import { activeRequests } from './active-requests.js';
-import { computing } from './compute.js';
+import { vcpusOf } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
 import { HostClock, timeSince } from './host-clock.js';
@@ -63,6 +62,7 @@ const channels = new HypervisorEventChannels(
 );
 const grants = new HypervisorGrantTable(hypervisor, domid);
 const entry = new GuestEntry(hypervisor, domid, channels, (error) => log(faultEntry(given.name, error)));
+entry.dispense();
 entry.onDeadline = () => loop.schedule();
 hypervisor.sched.onShutdown = (_, code) => tell({ type: 'shutdown', code });
 hypervisor.sched.onWatchdog = () => tell({ type: 'watchdog' });
@@ -73,7 +73,7 @@ bindDomain(
     clock,
     channels,
     grants,
-    vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
+    vcpus: () => vcpusOf(hypervisor, domid, channels, entry),
     sched: new HypervisorSched(hypervisor, domid, entry),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
