@@ -25,10 +25,39 @@ export const listOfMachines = async (): Promise<string> => {
 };
 
 /**
- * The machine of a name, or of a module by its path.
+ * The machine of a name, or of a module by its path; or of several names with + between them, which run one after another on one machine.
  * @throws UsageError when there is none, or it is TypeScript that this Node does not run; RunError when it does not load or is no machine
  */
 export const findMachine = async (machine: string): Promise<MachineDefinition> => {
+  const names = machine.split('+');
+  if (names.length === 1 || !names.every((name) => /^[\w-]+$/.test(name))) return findOne(machine);
+  return inTurn(names, await Promise.all(names.map(findOne)));
+};
+
+/** @throws RunError when two have the same option */
+const inTurn = (names: readonly string[], machines: readonly MachineDefinition[]): MachineDefinition => {
+  const options: Record<string, MachineDefinition['options'][string]> = {};
+  for (const one of machines) {
+    for (const [name, option] of Object.entries(one.options)) {
+      if (name in options)
+        throw new RunError(`${names.join(' and ')} both have an option --${name}: run them by themselves`);
+      options[name] = option;
+    }
+  }
+  return {
+    summary: machines.map(({ summary }) => summary).join('; '),
+    options,
+    async check(values) {
+      for (const one of machines) await one.check?.(values);
+    },
+    async run(run) {
+      for (const one of machines) if (!(await one.run(run))) return false;
+      return true;
+    },
+  };
+};
+
+const findOne = async (machine: string): Promise<MachineDefinition> => {
   if (!/[/\\]|\.[cm]?[jt]s$/.test(machine)) {
     if (machineNames().includes(machine)) return load(machine, moduleOf(machine));
     throw new UsageError(

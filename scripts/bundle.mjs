@@ -6,8 +6,8 @@ import { fileURLToPath } from 'node:url';
 import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
 import { sharedCode, withSharedScript } from './shared-script.mjs';
 
-/** Node's own modules, and packages that a bundle would not make any faster. */
-const EXTERNAL = ['node:*', 'commander'];
+/** Node's own modules, packages that a bundle would not make any faster, and one that comes with a binary. */
+const EXTERNAL = ['node:*', 'commander', 'koffi'];
 
 const modulesBelow = (dir) =>
   readdirSync(at(dir), { withFileTypes: true }).flatMap((entry) => {

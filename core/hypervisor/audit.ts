@@ -5,7 +5,7 @@ import type { EventChannelOps } from './event-channels.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
-import { control, life, PAGE_WORDS, slotPage } from './layout.js';
+import { control, life, MAX_VCPUS, PAGE_WORDS, slotPage, VCPU_WORDS, vcpuWord } from './layout.js';
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
@@ -131,7 +131,8 @@ export class Audit {
       this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
       this.#pirqs.mend(slot, (port, pirq) => this.#ports.get(slot, port) === pirqPort(pirq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
-        if (this.#ports.get(slot, port) === portState.free) this.#ports.setVcpu(slot, port, 0);
+        const isFree = this.#ports.get(slot, port) === portState.free;
+        if (isFree && this.#ports.vcpu(slot, port) !== 0) this.#ports.setVcpu(slot, port, 0);
         if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);
@@ -203,6 +204,16 @@ export class Audit {
     return new Set([
       ...this.#words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
       ...this.#words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+      ...this.#contextsOf(at),
     ]);
+  }
+
+  /** Each vCPU's two frames of its virtual IDT and its context. */
+  *#contextsOf(at: number): Iterable<number> {
+    for (let vcpu = 0; vcpu < MAX_VCPUS; vcpu++) {
+      const frame = this.#words[at + slotPage.vcpus + vcpu * VCPU_WORDS + vcpuWord.trapTable] as number;
+      yield frame;
+      yield frame + 1;
+    }
   }
 }

@@ -1,5 +1,6 @@
 // Long, since every operation of event_channel.h is told in one place.
 import { errno } from '../abi/errno.js';
+import type { PortStatus } from '../abi/port-status.js';
 import { DOMID_SELF, type Domid, type Port } from '../abi/units.js';
 import { virqClass } from '../abi/virq.js';
 import type { Doorbell } from './doorbell.js';
@@ -28,15 +29,6 @@ import type { Vcpus } from './vcpus.js';
 import type { VirqPorts } from './virq-ports.js';
 
 const EVENTS_32 = portsOf2Level(true);
-
-/** What EVTCHNOP_status reports (event_channel.h `evtchn_status`). */
-export type PortStatus = { readonly vcpu: number } & (
-  | { readonly status: 'closed' | 'ipi' }
-  | { readonly status: 'unbound'; readonly dom: Domid }
-  | { readonly status: 'interdomain'; readonly dom: Domid; readonly port: Port }
-  | { readonly status: 'pirq'; readonly pirq: number }
-  | { readonly status: 'virq'; readonly virq: number }
-);
 
 /**
  * The event-channel operations (event_channel.h `EVTCHNOP_*`). A call is made by `caller`'s thread, answers 0 or a port, or the
@@ -286,6 +278,14 @@ export class EventChannelOps {
     if (this.#sharedInfo.setPending(page, port)) return;
     if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
     if (this.#pollers.any(slot)) this.#pollers.wake(slot, port);
+  }
+
+  /** Whether a pending port notifies another vCPU than the one that has found it; that one is then told, if it was not. */
+  handsOn(slot: number, vcpu: number, port: number): boolean {
+    const page = this.#sharedInfo.at(slot);
+    if (this.#notified(slot, page, port) === this.#sharedInfo.infoIn(page, vcpu)) return false;
+    this.#select(slot, page, this.#sharedInfo.isAbi32(slot), port);
+    return true;
   }
 
   /** Raises the physical interrupts that came due under the lock, which the caller has let go. */

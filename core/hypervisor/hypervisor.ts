@@ -30,6 +30,7 @@ import { Teardown } from './teardown.js';
 import { TimePages } from './time-pages.js';
 import { hostTimeSource, type TimeSource } from './time-source.js';
 import { Timers } from './timers.js';
+import { Traps } from './traps.js';
 import { Upcalls } from './upcalls.js';
 import { VcpuOps } from './vcpu-ops.js';
 import { Vcpus } from './vcpus.js';
@@ -64,6 +65,7 @@ export class Hypervisor {
   readonly pages: Pages;
   readonly eventChannels: EventChannelOps;
   readonly upcalls: Upcalls;
+  readonly traps: Traps;
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
   readonly virqs: Virqs;
@@ -133,7 +135,8 @@ export class Hypervisor {
       pollers,
     );
     this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
-    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus, this.eventChannels);
+    this.traps = new Traps(machine, lock, frames, sharedInfo, vcpus, doorbell);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries, (slot) => {
@@ -172,7 +175,14 @@ export class Hypervisor {
       this.pages,
       this.virqs,
     );
-    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
+    this.eventDump = new EventDump({
+      memory: machine,
+      domains: this.domains,
+      ports,
+      sharedInfo,
+      pollers,
+      pirqs: pirqTable,
+    });
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,

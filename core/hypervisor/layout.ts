@@ -24,7 +24,7 @@ export const header = {
   lock: 32,
   /** The owner's domid + 1 of each of the 24 virtual interrupts; 0 where it is the hardware domain's. */
   virqOwners: 64,
-  /** Two words for each host interrupt. */
+  /** A word for each of the host's 256 interrupts. */
   irqs: 128,
 } as const;
 
@@ -128,6 +128,8 @@ export const vcpuWord = {
   timeArea: 19,
   /** When the time page was written last. */
   timeStamp: 20,
+  /** The frame of its virtual IDT, before that of its context; 0 where it uses neither. */
+  trapTable: 24,
   /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
   virqPorts: 40,
 } as const;
@@ -138,14 +140,17 @@ export const SHUTTING_DOWN = 0x200;
 export const SHUT_DOWN = 0x400;
 
 /** Bits of {@link vcpuWord.flags}. */
-export const vcpuFlag = { initialised: 1, up: 2, blocked: 4, nmiPending: 8 } as const;
+export const vcpuFlag = { initialised: 1, up: 2, blocked: 4 } as const;
 
 /** Words of a vCPU's timers. */
 export const TIMER_WORDS = 8;
 /** Words of a vCPU's timers, two each: 0 where a timer is stopped. */
 export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } as const;
 
-/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+/**
+ * A slot's life. One that is `building` while nobody holds the lock was left by a caller who died; one that is `dying` too, unless
+ * its destroyer only lets others in between two parts of its end.
+ */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */

@@ -53,6 +53,12 @@ export class PirqTable {
     return (word & entry.forced) !== 0 ? -1 : (word & IRQ) - 1;
   }
 
+  /** The host's number as Xen notes it: negated where it was taken from the domain while it was bound (irq.c `unmap_domain_pirq`). */
+  notedIrq(slot: number, pirq: number): number {
+    const irq = ((this.#words[this.#at(slot, pirq)] as number) & IRQ) - 1;
+    return this.isForced(slot, pirq) ? -irq : irq;
+  }
+
   /** What the domain calls an interrupt of the host's, -1 where it has none. */
   pirq(slot: number, irq: number): number {
     return (this.#words[this.#page(slot) + page.byIrq + irq] as number) - 1;
@@ -192,16 +198,21 @@ export class PirqTable {
    */
   mend(slot: number, isBound: (port: number, pirq: number) => boolean): void {
     const byIrq = this.#page(slot) + page.byIrq;
-    this.#words.fill(0, byIrq, byIrq + NR_IRQS);
+    const named = new Set<number>();
     for (let pirq = 0; pirq < NR_PIRQS; pirq++) {
+      const at = this.#at(slot, pirq);
+      if (this.#words[at] === 0) continue;
       const port = this.port(slot, pirq);
-      if (port === 0 || !isBound(port, pirq)) {
-        Atomics.store(this.#words, this.#at(slot, pirq) + 1, 0);
-        if (this.isForced(slot, pirq)) Atomics.store(this.#words, this.#at(slot, pirq), 0);
-        else Atomics.and(this.#words, this.#at(slot, pirq), IRQ);
-      } else if (this.isMasked(slot, pirq)) this.due.push(slot, port);
-      const irq = ((this.#words[this.#at(slot, pirq)] as number) & IRQ) - 1;
-      if (irq >= 0) this.#words[byIrq + irq] = pirq + 1;
+      if (port !== 0 && isBound(port, pirq)) {
+        if (this.isMasked(slot, pirq)) this.due.push(slot, port);
+      } else this.#unbind(at);
+      const irq = ((this.#words[at] as number) & IRQ) - 1;
+      if (irq < 0) continue;
+      named.add(irq);
+      if (this.#words[byIrq + irq] !== pirq + 1) this.#words[byIrq + irq] = pirq + 1;
+    }
+    for (let irq = 0; irq < NR_IRQS; irq++) {
+      if (this.#words[byIrq + irq] !== 0 && !named.has(irq)) this.#words[byIrq + irq] = 0;
     }
   }
 
@@ -229,6 +240,14 @@ export class PirqTable {
   #isMasked(slot: number, irq: number): boolean {
     const pirq = this.pirq(slot, irq);
     return pirq >= 0 && this.isMasked(slot, pirq);
+  }
+
+  /** Takes from an entry what it has only while it is bound. */
+  #unbind(at: number): void {
+    const word = this.#words[at] as number;
+    const mapped = (word & entry.forced) === 0 ? word & IRQ : 0;
+    if (this.#words[at + 1] !== 0) Atomics.store(this.#words, at + 1, 0);
+    if (word !== mapped) Atomics.store(this.#words, at, mapped);
   }
 
   #forget(slot: number, pirq: number): void {

@@ -134,7 +134,7 @@ export class Pirqs {
 
   /**
    * Registers a page of the caller's as bitmap of the interrupts that it must end, by its own numbers; written whenever one is bound
-   * (PHYSDEVOP_pirq_eoi_gmfn_v1, _v2). Version 1 also has each {@link eoi} unmask the port. -EINVAL no page of the caller's, -EBUSY a
+   * (PHYSDEVOP_pirq_eoi_gmfn_v1, PHYSDEVOP_pirq_eoi_gmfn_v2). Version 1 also has each {@link eoi} unmask the port. -EINVAL no page of the caller's, -EBUSY a
    * second time. Nothing more is written to a page that the caller gives back.
    */
   pirqEoiGmfn(caller: Domid, gmfn: number, version: 1 | 2): number {

@@ -19,7 +19,7 @@ export class Pollers {
 
   /** Whether any vCPU of a slot's domain polls. */
   any(slot: number): boolean {
-    return this.#mask(slot) !== 0;
+    return this.mask(slot) !== 0;
   }
 
   /**
@@ -27,7 +27,7 @@ export class Pollers {
    * (event_channel.h `evtchn_check_pollers`). The last step of raising an event, for masked ports too.
    */
   wake(slot: number, port: number): void {
-    let mask = this.#mask(slot);
+    let mask = this.mask(slot);
     for (; mask !== 0; mask &= mask - 1) {
       const vcpu = 31 - Math.clz32(mask & -mask);
       const polled = this.#words[this.#vcpus.word(slot, vcpu) + vcpuWord.pollPort] as number;
@@ -51,7 +51,8 @@ export class Pollers {
     return true;
   }
 
-  #mask(slot: number): number {
+  /** A bit for each vCPU of a slot's domain that polls (sched.h `poll_mask`). */
+  mask(slot: number): number {
     return this.#memory.code.load((this.#memory.control(slot) + control.pollMask) * 4);
   }
 

@@ -125,16 +125,6 @@ export class VcpuOps {
     return 0;
   }
 
-  /** Leaves a vCPU an NMI, which it gets when it is entered; one that is left already is not doubled (VCPUOP_send_nmi). */
-  sendNmi(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
-    if (slot < 0) return slot;
-    this.#xen.vcpus.setFlag(slot, vcpu, vcpuFlag.nmiPending, true);
-    this.#xen.vcpus.attend(slot, vcpu);
-    this.#xen.doorbell.kick(slot);
-    return 0;
-  }
-
   #flags(slot: number, vcpu: number): number {
     return this.#words[this.#xen.vcpus.word(slot, vcpu) + vcpuWord.flags] as number;
   }

@@ -68,11 +68,9 @@ export class Vcpus {
     this.#words[at] = on ? flags | flag : flags & ~flag;
   }
 
-  /** Takes the NMI that VCPUOP_send_nmi has left for a vCPU; whether there was one. */
-  takeNmi(slot: number, vcpu: number): boolean {
-    const pending = ((this.#words[this.word(slot, vcpu) + vcpuWord.flags] as number) & vcpuFlag.nmiPending) !== 0;
-    if (pending) this.setFlag(slot, vcpu, vcpuFlag.nmiPending, false);
-    return pending;
+  /** One pause more that stands on the domain as a whole: no vCPU of its may run. */
+  pauseAll(slot: number): void {
+    Atomics.add(this.#words, this.#memory.control(slot) + control.pauseCount, 1);
   }
 
   /** Asks for a vCPU to be entered though it may have no upcall; who does so kicks its domain next. */

@@ -101,9 +101,12 @@ export class Toolstack {
    *   not there
    */
   async attach(config: DeviceConfig): Promise<void> {
-    const { device, id, frontend, backend, keys } = config;
+    const { device, type = device, id, frontend, backend, keys } = config;
     if (!/^[A-Za-z0-9_-]+$/.test(device) || !/^[A-Za-z0-9_-]+$/.test(String(id))) {
       throw new RangeError(`a device's class and number are letters, digits, - and _, unlike ${device} ${id}`);
+    }
+    if (!/^[A-Za-z0-9_-]+$/.test(type)) {
+      throw new RangeError(`a kind of backend is letters, digits, - and _, unlike ${type}`);
     }
     const paths = devicePaths(config);
     const front: Texts = { ...keys?.frontend, backend: paths.backend, 'backend-id': String(backend), state: '1' };

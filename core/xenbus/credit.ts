@@ -23,8 +23,8 @@ export interface CreditSender<Q extends Struct, R extends Struct> {
   respond(): Draft<R>;
   /** Publishes the answers given, and notifies the frontend if it asked for that. */
   push(): void;
-  /** Looks at how many requests are posted now. */
-  look(): number;
+  /** Whether `count` requests are posted now; if not, {@link onPosted} hears when there are more. */
+  has(count: number): boolean;
   /** From now on hears, once each time after a `hold` that said false, that more was posted. @throws TypeError the second time */
   onPosted(hear: () => void): void;
 }
@@ -71,7 +71,7 @@ export class Credit<Q extends Struct, R extends Struct> implements CreditSender<
   }
 
   hold(count: number, each: (request: View<Q>, i: number) => void): boolean {
-    if (this.#posted < count && !this.#has(count)) return false;
+    if (this.#posted < count && !this.has(count)) return false;
     const ring = this.ring;
     this.#posted -= count;
     this.#held += count;
@@ -90,11 +90,6 @@ export class Credit<Q extends Struct, R extends Struct> implements CreditSender<
   push(): void {
     if (this.#drafted) this.#put();
     if (!this.#closed && this.ring.push()) this.#notify();
-  }
-
-  look(): number {
-    this.#count();
-    return this.#posted;
   }
 
   onPosted(hear: () => void): void {
@@ -130,8 +125,7 @@ export class Credit<Q extends Struct, R extends Struct> implements CreditSender<
     this.#posted = 0;
   }
 
-  /** Whether `count` requests are posted; if not, asks for an event and looks once more. */
-  #has(count: number): boolean {
+  has(count: number): boolean {
     do {
       this.#count();
       if (this.#closed) return false;

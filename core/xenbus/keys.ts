@@ -52,10 +52,10 @@ export const uint = <T extends number = number>(
   );
 };
 
-/** A feature: "1" or, which is also what its absence means, "0". Any other decimal number counts as set, as in Linux. */
-export const flag = (): Key<boolean> =>
+/** A feature: "1" or "0", which is also what its absence means if no other default is given. Any other number counts as set, as in Linux. */
+export const flag = (options: { readonly default?: boolean } = {}): Key<boolean> =>
   make<boolean>(
-    false,
+    options.default ?? false,
     (text) => (/^[0-9]{1,10}$/.test(text) ? Number(text) !== 0 : undefined),
     (value) => (value ? '1' : '0'),
   );

@@ -156,7 +156,7 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
       const id = ids[begin & mask] as number;
       begin = (begin + 1) | 0;
       each(draft, id < 0);
-      ring.answer(draft, id < 0 ? 0 : id);
+      ring.answer(draft, Math.max(id, 0));
     }
   }
 

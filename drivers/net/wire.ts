@@ -31,3 +31,17 @@ export const netifExtraInfo = struct('netif_extra_info', {
 export const netifCtrlRequest = struct('xen_netif_ctrl_request', { id: u16, type: u16, data: array(u32, 3) });
 /** netif.h `xen_netif_ctrl_response`. */
 export const netifCtrlResponse = struct('xen_netif_ctrl_response', { id: u16, type: u16, status: u32, data: u32 });
+
+/** Flags of a netif_tx_request (netif.h `NETTXF_*`). */
+export const txFlag = { csumBlank: 1, dataValidated: 2, moreData: 4, extraInfo: 8 } as const;
+/** Flags of a netif_rx_response (netif.h `NETRXF_*`); the first two are the other way round than {@link txFlag}'s. */
+export const rxFlag = { dataValidated: 1, csumBlank: 2, moreData: 4, extraInfo: 8 } as const;
+/** Status of a response; of a netif_rx_response, what is above 0 is bytes (netif.h `NETIF_RSP_*`). */
+export const netifRsp = { dropped: -2, error: -1, okay: 0, null: 1 } as const;
+/** Types of extras (netif.h `XEN_NETIF_EXTRA_TYPE_*`). */
+export const extraType = { none: 0, gso: 1, mcastAdd: 2, mcastDel: 3, hash: 4 } as const;
+/** The flag of an extra that another follows (netif.h `XEN_NETIF_EXTRA_FLAG_MORE`). */
+export const EXTRA_MORE = 1;
+/** Types of segmentation (netif.h `XEN_NETIF_GSO_TYPE_*`). */
+export const gsoType = { none: 0, tcpv4: 1, tcpv6: 2 } as const;
+export type GsoType = (typeof gsoType)[keyof typeof gsoType];

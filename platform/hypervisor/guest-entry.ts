@@ -5,8 +5,11 @@ import type { HypervisorEventChannels } from './event-channels.js';
 import { OwnDomain } from './own-domain.js';
 import { VirtualTimers } from './virtual-timers.js';
 
-/** Something that is done on the way to a guest's vCPU, before its event upcall. It must not throw. */
-export type OnEntry = (vcpu: number) => void;
+/**
+ * Something that is done on the way to a guest's vCPU, before its event upcall. It may deliver events, at most `limit`, and returns how
+ * many. It must not throw.
+ */
+export type OnEntry = (vcpu: number, limit: number | undefined) => number;
 
 /**
  * What the return to guest is for the vCPUs of one domain. Platforms enter a vCPU by it, and by nothing else, when the doorbell says
@@ -23,6 +26,8 @@ export class GuestEntry {
   readonly #held: number[] = [];
   #accounts = true;
   #current = 0;
+  /** Whether a vCPU has registered an event callback: then events come to it by a step of the entry, and else as they are. */
+  hasEventCallback: (vcpu: number) => boolean = () => false;
   #deadline = Number.POSITIVE_INFINITY;
   /** Called when {@link deadline} has changed. */
   onDeadline: () => void = () => {};
@@ -111,10 +116,12 @@ export class GuestEntry {
     if (this.#accounts && hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) this.#switchIn(vcpu);
     const isSpecial = hypervisor.vcpus.isSpecial(this.#slot, vcpu);
     if (isSpecial) this.#attend(vcpu);
-    for (let i = 0; i < this.#onEntry.length; i++) (this.#onEntry[i] as OnEntry)(vcpu);
+    let delivered = 0;
+    for (let i = 0; i < this.#onEntry.length; i++) delivered += (this.#onEntry[i] as OnEntry)(vcpu, limit);
     // What was done may have masked upcalls, or ended the domain.
-    if ((isSpecial || this.#onEntry.length > 0) && !hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return 0;
-    return this.#channels.enter(limit, vcpu);
+    if ((isSpecial || this.#onEntry.length > 0) && !hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return delivered;
+    if (this.#onEntry.length > 0 && this.hasEventCallback(vcpu)) return delivered;
+    return delivered + this.#channels.enter(limit, vcpu);
   }
 
   /**

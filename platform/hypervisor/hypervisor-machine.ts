@@ -1,4 +1,4 @@
-import { type Observable, Subject } from 'rxjs';
+import { type Observable, Subject, Subscription } from 'rxjs';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { control } from '../../core/hypervisor/layout.js';
 import { shutdownReason } from '../../core/hypervisor/sched.js';
@@ -7,6 +7,9 @@ import {
   type DomainConfig,
   Domctl,
   type Domid,
+  errorText,
+  HostInterrupt,
+  Log,
   type Plain,
   type Shutdown,
   XenError,
@@ -24,6 +27,12 @@ import {
 import type { DomainInfo } from '../../xenstore/index.js';
 
 const DOM0 = asDomid(0);
+
+/** What any machine over our own Xen can be made with. */
+export interface HypervisorMachineOptions {
+  /** Sources of the host's interrupts, as for {@link HypervisorMachine.attach}. Default none. */
+  readonly interrupts?: readonly HostInterrupt[];
+}
 
 /** A machine's own calls behind {@link Domctl}. */
 export interface DomainCalls {
@@ -43,6 +52,8 @@ export abstract class HypervisorMachine extends Machine {
   readonly #log$ = new Subject<MachineLogEntry>();
   readonly #reports$ = new Subject<Report>();
   readonly #shutdowns$ = new Subject<Shutdown>();
+  readonly #interrupts = new Map<number, HostInterrupt>();
+  readonly #sources = new Subscription();
 
   override get log$(): Observable<MachineLogEntry> {
     return this.#log$.asObservable();
@@ -69,6 +80,44 @@ export abstract class HypervisorMachine extends Machine {
     return handlers[asDebugKey(key)]();
   }
 
+  /** As {@link Machine.attach}, in this thread. When a source ends, its line is down; one that fails is logged. */
+  override attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
+    const all = new Subscription();
+    this.#sources.add(all);
+    for (const interrupt of interrupts) all.add(this.#attach(interrupt));
+    return all;
+  }
+
+  #bound(): readonly HostInterrupt[] {
+    const { container } = this.dom0;
+    const bound = container.isBound(HostInterrupt) ? container.getAll(HostInterrupt) : [];
+    return bound.filter((interrupt) => this.#interrupts.get(interrupt.irq) !== interrupt);
+  }
+
+  #attach(interrupt: HostInterrupt): Subscription {
+    const { irq, trigger, line$ } = interrupt;
+    const { pirqs } = this.hypervisor;
+    if (this.#interrupts.has(irq)) throw new RangeError(`host interrupt ${irq} has a source already: end that first`);
+    pirqs.setTrigger(irq, trigger);
+    this.#interrupts.set(irq, interrupt);
+    const subscription = new Subscription(() => {
+      this.#interrupts.delete(irq);
+      pirqs.setLine(irq, false);
+    });
+    subscription.add(
+      line$.subscribe({
+        next: (asserted) => pirqs.setLine(irq, asserted),
+        error: (error) => {
+          const text = `the source of host interrupt ${irq} failed: ${errorText(error)}`;
+          this.dom0.get(Log).write({ level: 'error', source: 'interrupts', text });
+          subscription.unsubscribe();
+        },
+        complete: () => subscription.unsubscribe(),
+      }),
+    );
+    return subscription;
+  }
+
   protected logged(entry: MachineLogEntry): void {
     this.#log$.next(entry);
   }
@@ -83,6 +132,7 @@ export abstract class HypervisorMachine extends Machine {
 
   /** Nothing more comes out of any domain. */
   protected complete(): void {
+    this.#sources.unsubscribe();
     this.#log$.complete();
     this.#reports$.complete();
     this.#shutdowns$.complete();

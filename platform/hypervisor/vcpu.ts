@@ -133,7 +133,7 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override sendNmi(): void {
-    this.#check(this.#own.hypervisor.vcpuOps.sendNmi(this.#own.domid, this.id), 'VCPUOP_send_nmi');
+    this.#check(this.#own.hypervisor.traps.exceptions.sendNmi(this.#own.domid, this.id), 'VCPUOP_send_nmi');
   }
 
   override singleshot$(timeoutAbsNs: number): Observable<void> {

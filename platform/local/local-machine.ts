@@ -9,6 +9,7 @@ import {
   type LogEntry,
   type Plain,
   type Shutdown,
+  type Traps,
   XenError,
 } from '../../core/index.js';
 import type { DomainLedger } from '../../core/toolstack/index.js';
@@ -19,11 +20,13 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
 import { HypervisorVcpus } from '../hypervisor/vcpus.js';
 import { DomainClock } from './domain-clock.js';
 import { LocalClock } from './local-clock.js';
@@ -35,7 +38,7 @@ import { TurnTimer } from './turn-timer.js';
 import { Watchdog } from './watchdog.js';
 
 /** How a local machine is made. */
-export interface LocalMachineOptions {
+export interface LocalMachineOptions extends HypervisorMachineOptions {
   /** Decides who runs when several could; the same seed repeats a run. Default random. */
   readonly seed?: number;
   /** Whether timers wait for the host's time, or time jumps to the next timer whenever nobody can run. Default 'real'. */
@@ -58,7 +61,9 @@ export interface LocalMachineOptions {
 const DOM0 = asDomid(0);
 
 /** What a domain has before it is built. */
-type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 'vcpus'>;
+type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 'vcpus'> & {
+  readonly traps: () => Traps;
+};
 
 /**
  * Our own Xen in one thread: a seeded scheduler decides which domain is entered next. Everything that the domains do goes through the
@@ -112,7 +117,7 @@ export class LocalMachine extends HypervisorMachine {
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
     this.dom0 = new Domain(DOM0, 'dom0');
     const place = this.#place(this.dom0, undefined);
-    const { channels, grants, queue } = place;
+    const { channels, grants, queue, traps } = place;
     this.#server = new XenStoreServer({
       grants,
       channels,
@@ -129,10 +134,12 @@ export class LocalMachine extends HypervisorMachine {
         clock: this.#clock,
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, DOM0),
         ...this.#processors(DOM0, place),
         store: new DirectXenStore(this.#server),
         log: (entry) => this.#write(this.dom0, entry),
         report: (value) => this.#report(DOM0, value),
+        traps,
       },
     );
     this.privilege({
@@ -148,6 +155,7 @@ export class LocalMachine extends HypervisorMachine {
   static async create(options: LocalMachineOptions = {}): Promise<LocalMachine> {
     const machine = new LocalMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
   }
 
@@ -205,7 +213,7 @@ export class LocalMachine extends HypervisorMachine {
     this.#nextDomid++;
     const domain = new Domain(domid, config.name, abi);
     const place = this.#place(domain, config);
-    const { channels, grants } = place;
+    const { channels, grants, traps } = place;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
       // What crosses to another domain is a copy, as it is where domains are threads.
@@ -214,10 +222,12 @@ export class LocalMachine extends HypervisorMachine {
         clock: new DomainClock(this.#clock, (work) => this.#turn(domid, place.entry, work)),
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, domid),
         ...this.#processors(domid, place),
         store: new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)),
         log: (entry) => this.#write(domain, entry),
         report: (value) => this.#report(domid, value),
+        traps,
       });
       this.#domains.set(domid, { domain, config, ...place, store, introduced: false, shutdown: undefined });
     } catch (error) {
@@ -344,7 +354,16 @@ export class LocalMachine extends HypervisorMachine {
     };
     hypervisor.doorbell.park(domid);
     for (const vcpu of vcpus) this.#scheduler.add(vcpu);
-    return { channels, grants, entry, vcpus, queue: this.#queue(name) };
+    const traps = (): Traps =>
+      new HypervisorTraps({
+        hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => this.#fault(name, error),
+        onCrash: (crash) => (domid === DOM0 ? this.#fault(name, crash) : this.#stopped(domid, crash)),
+      });
+    return { channels, grants, entry, vcpus, queue: this.#queue(name), traps };
   }
 
   /** What stands behind the tokens of a domain's vCPUs. */

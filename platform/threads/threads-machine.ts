@@ -22,21 +22,23 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
+import { HostClock, hostTime, timeSince } from '../hypervisor/host-clock.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
 import { vcpusOf } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { DomainThread } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, hostTime, timeSince } from './host-clock.js';
 import type { Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 import { type Watched, YieldWatch } from './yield-watch.js';
 
 /** How a machine of threads is made. */
-export interface ThreadsMachineOptions {
+export interface ThreadsMachineOptions extends HypervisorMachineOptions {
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
   /**
@@ -143,6 +145,7 @@ export class ThreadsMachine extends HypervisorMachine {
   static async create(options: ThreadsMachineOptions = {}): Promise<ThreadsMachine> {
     const machine = new ThreadsMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
   }
 
@@ -442,6 +445,7 @@ export class ThreadsMachine extends HypervisorMachine {
       clock: this.#clock,
       channels,
       grants,
+      physdev: new HypervisorPhysdev(this.hypervisor, domid),
       vcpus: () => vcpusOf(this.hypervisor, domid, channels, entry),
       sched: new HypervisorSched(this.hypervisor, domid, entry),
       store,
@@ -450,6 +454,15 @@ export class ThreadsMachine extends HypervisorMachine {
         const copy: Plain = structuredClone(value);
         this.#post(() => this.reported(domid, copy));
       },
+      traps: () =>
+        new HypervisorTraps({
+          hypervisor: this.hypervisor,
+          domid,
+          channels,
+          entry,
+          onError: (error) => this.#fault(domid, name, error),
+          onCrash: (crash) => (domid === DOM0 ? this.#fault(domid, name, crash) : this.#stopped(domid, crash)),
+        }),
     });
   }
 

@@ -8,13 +8,15 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { HostClock, timeSince } from '../hypervisor/host-clock.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { startDomain } from '../hypervisor/start-domain.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
 import { activeRequests } from './active-requests.js';
 import { vcpusOf } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, timeSince } from './host-clock.js';
 import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
@@ -73,11 +75,21 @@ bindDomain(
     clock,
     channels,
     grants,
+    physdev: new HypervisorPhysdev(hypervisor, domid),
     vcpus: () => vcpusOf(hypervisor, domid, channels, entry),
     sched: new HypervisorSched(hypervisor, domid, entry),
     store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
     log,
     report: (value) => tell({ type: 'report', value }),
+    traps: () =>
+      new HypervisorTraps({
+        hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => log(faultEntry(given.name, error)),
+        onCrash: (crash) => tell({ type: 'stopped', error: plainError(crash) }),
+      }),
   },
 );
 loop.add(domid, enterable(entry));

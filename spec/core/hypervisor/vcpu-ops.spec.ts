@@ -60,18 +60,8 @@ describe('the operations on vCPUs', () => {
     expect(got).to.deep.equal([port]);
   });
 
-  it('leave an NMI, one and not two, for the vCPU’s next entry (VCPUOP_send_nmi)', () => {
-    expect(ops().sendNmi(dom1, 0)).to.equal(0);
-    expect(ops().sendNmi(dom1, 0)).to.equal(0);
-    expect(isDue(0)).to.equal(true);
-    expect([machine.hypervisor.vcpus.takeNmi(slot, 0), machine.hypervisor.vcpus.takeNmi(slot, 0)]).to.deep.equal([
-      true,
-      false,
-    ]);
-  });
-
   it('answer ENOENT for a vCPU that is not there, ESRCH for a domain that is gone', () => {
-    for (const call of ['initialise', 'up', 'down', 'isUp', 'runstateInfo', 'sendNmi'] as const) {
+    for (const call of ['initialise', 'up', 'down', 'isUp', 'runstateInfo'] as const) {
       expect(ops()[call](dom1, 3), call).to.equal(-errno.ENOENT);
       expect(ops()[call](nobody, 0), call).to.equal(-errno.ESRCH);
     }

@@ -1,0 +1,192 @@
+import { inject, injectable } from 'inversify';
+import { Clock, GrantTable, type Page } from '../../core/index.js';
+import { writeChecksum } from './checksum.js';
+import { ForwardingTable } from './forwarding-table.js';
+import { checksum, type Frame } from './frame.js';
+import { Headers } from './headers.js';
+import type { PortStatistics } from './port-statistics.js';
+import { ETHERNET_HEADER, MAX_PACKET, type Offloads } from './protocol.js';
+import { Segmenter } from './segmenter.js';
+import { gsoType } from './wire.js';
+
+/** What hangs on a bridge: a vif, a TAP device, a file. */
+export interface BridgePort {
+  readonly name: string;
+  readonly statistics: PortStatistics;
+  /** What it takes besides whole frames with all checksums. */
+  readonly offloads: Offloads;
+  /** Bytes of payload of the longest frame that it takes. */
+  readonly mtu: number;
+  /** Takes a frame: it lies where it is until {@link flush}, and is another's afterwards. */
+  deliver(frame: Frame): void;
+  /** All frames of a batch were delivered. */
+  flush(): void;
+}
+
+/** A port's way into its bridge. */
+export interface BridgeSide extends Disposable {
+  /** Sends a frame on to where it belongs; it may be changed, and is no longer needed after {@link flush}. */
+  receive(frame: Frame): void;
+  /** Ends a batch of frames. */
+  flush(): void;
+}
+
+/** Pages of the longest packet. */
+const PACKET_PAGES = Math.ceil((MAX_PACKET + 1) / 4096);
+
+/**
+ * A learning switch: frames go to the port that their destination was last heard at, those to groups and to stations not heard of to all
+ * others. Checksums and segmentation are finished for ports that cannot.
+ */
+@injectable()
+export class Bridge {
+  readonly #clock: Clock;
+  readonly #grants: GrantTable;
+  readonly #table = new ForwardingTable();
+  /** By number; a hole where a port has left. */
+  readonly #ports: (BridgePort | undefined)[] = [];
+  readonly #dirty: boolean[] = [];
+  readonly #headers = new Headers();
+  #scratch: Page | undefined;
+  #segmenter: Segmenter | undefined;
+  /** The port that segments go to. */
+  #to: BridgePort | undefined;
+
+  constructor(@inject(Clock) clock: Clock, @inject(GrantTable) grants: GrantTable) {
+    this.#clock = clock;
+    this.#grants = grants;
+  }
+
+  /** The ports that there are. */
+  get ports(): readonly BridgePort[] {
+    return this.#ports.filter((port) => port !== undefined);
+  }
+
+  /** Stations that it knows the port of. */
+  get stations(): number {
+    return this.#table.count(this.#clock.now());
+  }
+
+  /** Adds a port; what this returns is its way in, and takes it off again when disposed. */
+  join(port: BridgePort): BridgeSide {
+    const free = this.#ports.indexOf(undefined);
+    const number = free < 0 ? this.#ports.length : free;
+    this.#ports[number] = port;
+    this.#dirty[number] = false;
+    return {
+      receive: (frame) => this.#receive(frame, number),
+      flush: () => this.#flush(),
+      [Symbol.dispose]: () => {
+        if (this.#ports[number] !== port) return;
+        this.#ports[number] = undefined;
+        this.#table.forget(number);
+        if (this.#ports.some((left) => left !== undefined)) return;
+        this.#scratch?.[Symbol.dispose]();
+        this.#scratch = this.#segmenter = undefined;
+      },
+    };
+  }
+
+  #receive(frame: Frame, from: number): void {
+    const { bytes, offset } = frame;
+    const source = this.#ports[from];
+    if (source === undefined) return;
+    const { statistics } = source;
+    statistics.received++;
+    statistics.receivedBytes += frame.length;
+    if (((bytes[offset + 6] as number) & 1) !== 0) {
+      statistics.drop('own-source');
+      return;
+    }
+    const now = this.#clock.now();
+    this.#table.learn(bytes, offset + 6, from, now);
+    const isGroup = ((bytes[offset] as number) & 1) !== 0;
+    const to = isGroup ? -1 : this.#table.lookup(bytes, offset, now);
+    if (to >= 0) {
+      if (to !== from) this.#deliver(frame, to);
+      return;
+    }
+    statistics.flooded++;
+    const count = this.#ports.length;
+    for (let number = 0; number < count; number++) if (number !== from) this.#deliver(frame, number);
+  }
+
+  #deliver(frame: Frame, to: number): void {
+    const port = this.#ports[to];
+    if (port === undefined) return;
+    const { offloads, statistics } = port;
+    this.#dirty[to] = true;
+    if (frame.gsoType !== gsoType.none) {
+      if (!(frame.gsoType === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)) {
+        this.#cut(frame, port);
+        return;
+      }
+    } else if (frame.length > port.mtu + ETHERNET_HEADER + 4 || (frame.length > 4096 && !offloads.sg)) {
+      statistics.drop('too-long');
+      return;
+    }
+    if (frame.checksum === checksum.blank && !(offloads.checksum4 && offloads.checksum6)) {
+      if (!this.#headers.parse(frame.bytes, frame.offset, frame.length)) {
+        statistics.drop('bad-checksum');
+        return;
+      }
+      if (!(this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)) {
+        writeChecksum(frame.bytes, this.#headers);
+        frame.checksum = checksum.validated;
+        statistics.checksummed++;
+      }
+    }
+    port.deliver(frame);
+  }
+
+  /** Cuts a large packet for a port; each segment is taken at once, as they share their memory. */
+  #cut(frame: Frame, port: BridgePort): void {
+    this.#scratch ??= this.#grants.alloc(PACKET_PAGES);
+    this.#segmenter ??= new Segmenter(this.#scratch);
+    this.#to = port;
+    port.flush();
+    if (this.#segmenter.segment(frame, this.#headers, this.#segment)) port.statistics.segmented++;
+    else port.statistics.drop('bad-gso');
+  }
+
+  readonly #segment = (frame: Frame): void => {
+    const port = this.#to;
+    if (port === undefined) return;
+    if (frame.length > port.mtu + ETHERNET_HEADER + 4 || (frame.length > 4096 && !port.offloads.sg)) {
+      port.statistics.drop('too-long');
+      return;
+    }
+    port.deliver(frame);
+    port.flush();
+  };
+
+  #flush(): void {
+    for (let number = 0; number < this.#dirty.length; number++) {
+      if (this.#dirty[number] !== true) continue;
+      this.#dirty[number] = false;
+      this.#ports[number]?.flush();
+    }
+  }
+}
+
+/** The bridges of a domain, by name; a name that was not heard before makes one. */
+@injectable()
+export class Bridges {
+  readonly #clock: Clock;
+  readonly #grants: GrantTable;
+  readonly #bridges = new Map<string, Bridge>();
+
+  constructor(@inject(Clock) clock: Clock, @inject(GrantTable) grants: GrantTable) {
+    this.#clock = clock;
+    this.#grants = grants;
+  }
+
+  get(name: string): Bridge {
+    let bridge = this.#bridges.get(name);
+    if (bridge === undefined) {
+      bridge = new Bridge(this.#clock, this.#grants);
+      this.#bridges.set(name, bridge);
+    }
+    return bridge;
+  }
+}

@@ -1,0 +1,102 @@
+import { readFileSync } from 'node:fs';
+import { inject, injectable, optional } from 'inversify';
+import { Clock, CommandLine, Domain, GrantTable, Log, type Plain, Program, Reporter } from '../../../core/index.js';
+import { Bridges } from '../bridge.js';
+import { readCapture } from '../pcap-reader.js';
+import { MAX_PACKET } from '../protocol.js';
+import { ReplayPort } from '../replay-port.js';
+import { CaptureFolder } from './capture.js';
+import type { TapOptions } from './tap.js';
+import { TapPort } from './tap-port.js';
+
+/** What a domain of bridges can be started with. */
+export type BridgeCommandLine = {
+  /** The folder that captures of its vifs go to. */
+  readonly pcap?: string | undefined;
+  /** A TAP device on the bridge `name`, `xenbr0` without it. */
+  readonly tap?: { readonly name: string; readonly bridge?: string | undefined; readonly mtu?: number } | undefined;
+  /** A capture whose packets are played to that bridge. */
+  readonly replay?: string | undefined;
+  /** Which bridge TAP device and capture are ports of. */
+  readonly name?: string | undefined;
+};
+
+/** What the domain reports of its ports that are no vifs. */
+export type BridgeReport =
+  | { readonly event: 'tap'; readonly name: string }
+  | { readonly event: 'replayed'; readonly packets: number };
+
+const optionsOf = (value: Plain): BridgeCommandLine =>
+  typeof value === 'object' && !Array.isArray(value) ? (value as BridgeCommandLine) : {};
+
+/** The folder that the command line names. */
+@injectable()
+export class CommandLineCapture extends CaptureFolder {
+  readonly path: string | undefined;
+
+  constructor(@inject(CommandLine) @optional() commandLine?: CommandLine) {
+    super();
+    this.path = optionsOf(commandLine?.value).pcap;
+  }
+}
+
+/** Opens the ports that the command line names, and stays. */
+@injectable()
+export class Uplinks extends Program {
+  readonly #options: BridgeCommandLine;
+  readonly #domain: Domain;
+  readonly #bridges: Bridges;
+  readonly #grants: GrantTable;
+  readonly #clock: Clock;
+  readonly #log: Log;
+  readonly #reporter: Reporter;
+
+  constructor(
+    @inject(CommandLine) commandLine: CommandLine,
+    @inject(Domain) domain: Domain,
+    @inject(Bridges) bridges: Bridges,
+    @inject(GrantTable) grants: GrantTable,
+    @inject(Clock) clock: Clock,
+    @inject(Log) log: Log,
+    @inject(Reporter) reporter: Reporter,
+  ) {
+    super();
+    this.#options = optionsOf(commandLine.value);
+    this.#domain = domain;
+    this.#bridges = bridges;
+    this.#grants = grants;
+    this.#clock = clock;
+    this.#log = log;
+    this.#reporter = reporter;
+  }
+
+  override async run(): Promise<void> {
+    const { tap, replay } = this.#options;
+    if (tap !== undefined) await this.#openTap(tap);
+    if (replay !== undefined) this.#play(replay);
+    await new Promise(() => {});
+  }
+
+  async #openTap(options: TapOptions): Promise<void> {
+    const port = await TapPort.open(options, this.#bridge, this.#grants);
+    this.#domain.subscription.add(() => port[Symbol.dispose]());
+    this.#log.write({ level: 'info', source: port.name, text: 'is a port of the bridge' });
+    this.#reporter.report({ event: 'tap', name: port.name });
+  }
+
+  #play(path: string): void {
+    const packets = readCapture(readFileSync(path));
+    const page = this.#grants.alloc(Math.ceil((MAX_PACKET + 1) / 4096));
+    const port = new ReplayPort(path, packets, this.#bridge, page, this.#clock, () =>
+      this.#reporter.report({ event: 'replayed', packets: packets.length }),
+    );
+    this.#domain.subscription.add(() => {
+      port[Symbol.dispose]();
+      page[Symbol.dispose]();
+    });
+  }
+
+  get #bridge(): ReturnType<Bridges['get']> {
+    return this.#bridges.get(this.#options.name ?? 'xenbr0');
+  }
+}

@@ -1,0 +1,142 @@
+import type { Draft, FrontGrants, FrontLink, SharedPage, Slot, View } from '../../core/index.js';
+import { PAGE_SIZE } from '../../core/index.js';
+import { type Checksum, checksum } from './frame.js';
+import type { vif } from './protocol.js';
+import {
+  extraType,
+  type GsoType,
+  gsoType,
+  netifRsp,
+  type netifTxRequest,
+  type netifTxResponse,
+  txFlag,
+} from './wire.js';
+
+/** The ring of packets to send, at the frontend. */
+export type NicTxRing = FrontLink<typeof vif>['queues'][number]['tx'];
+
+/** Puts `size` bytes of a frame, from its byte `from` on, at `at` of a granted page's memory. */
+export type WritePart = (memory: Uint8Array, at: number, from: number, size: number) => void;
+
+/** What happened to packets that were sent. */
+export interface NicTxStatistics {
+  readonly sent: number;
+  readonly sentBytes: number;
+  /** Answered by another status than okay. */
+  readonly refused: number;
+}
+
+/** Sends a guest's frames on one ring. Each slot has a granted page of its own, by the id of its request. */
+export class NicTx implements Disposable, NicTxStatistics {
+  readonly #ring: NicTxRing;
+  readonly #pages: SharedPage;
+  readonly #bytes: Uint8Array;
+  readonly #refs: SharedPage['refs'];
+  sent = 0;
+  sentBytes = 0;
+  refused = 0;
+  /** The frame that is being put on the ring. */
+  #length = 0;
+  #done = 0;
+  #slots = 0;
+  #checksum: Checksum = checksum.unknown;
+  #gsoType: GsoType = gsoType.none;
+  #gsoSize = 0;
+  #write: WritePart | undefined;
+
+  constructor(ring: NicTxRing, grants: FrontGrants) {
+    this.#ring = ring;
+    // The backend only reads.
+    this.#pages = grants.share(ring.entries, { readonly: true });
+    this.#bytes = this.#pages.bytes;
+    this.#refs = this.#pages.refs;
+  }
+
+  /** Frames of one page that can be sent now. */
+  get free(): number {
+    return this.#ring.free;
+  }
+
+  /**
+   * Puts a frame of `length` bytes on the ring, for the backend to see after {@link push}; false when there is no room. `write` puts its
+   * bytes where they go, part by part.
+   */
+  transmit(length: number, write: WritePart, sum: Checksum, type: GsoType, size: number): boolean {
+    const extras = type === gsoType.none ? 0 : 1;
+    this.#length = length;
+    this.#done = 0;
+    this.#slots = Math.ceil(length / PAGE_SIZE) + extras;
+    this.#checksum = sum;
+    this.#gsoType = type;
+    this.#gsoSize = size;
+    this.#write = write;
+    if (!this.#ring.chain(this.#slots, extras, this.#fill, this.#answered)) return false;
+    this.sent++;
+    this.sentBytes += length;
+    return true;
+  }
+
+  push(): void {
+    this.#ring.push();
+  }
+
+  /** Resolves when there is room for a frame of `length` bytes; never after the link's end. */
+  room(length: number): Promise<void> {
+    return new Promise((resolve) => this.#ring.space(resolve, Math.ceil(length / PAGE_SIZE) + 1));
+  }
+
+  /** Joins a group, or leaves it; resolves to whether the backend did as told. */
+  group(mac: Uint8Array, join: boolean): Promise<boolean> {
+    const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = mac;
+    const type = join ? extraType.mcastAdd : extraType.mcastDel;
+    return new Promise((resolve, reject) => {
+      const sent = this.#ring.chain(
+        2,
+        1,
+        (slot, _id, i) => {
+          if (i === 0) slot.set({ gref: 0 as SharedPage['ref'], offset: 0, flags: txFlag.extraInfo, size: 0 });
+          else writeExtra(slot, type | (a << 16) | (b << 24), c | (d << 8), e | (f << 8));
+        },
+        ({ status }) => resolve(status === netifRsp.okay),
+        reject,
+      );
+      if (sent) this.#ring.push();
+      else this.#ring.space(() => resolve(this.group(mac, join)), 2);
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#pages[Symbol.dispose]();
+  }
+
+  readonly #fill = (slot: Slot<typeof netifTxRequest, 'id'>, id: number, i: number): void => {
+    if (id < 0) {
+      writeExtra(slot, extraType.gso | (this.#gsoSize << 16), this.#gsoType, 0);
+      return;
+    }
+    const from = this.#done;
+    const size = Math.min(this.#length - from, PAGE_SIZE);
+    this.#write?.(this.#bytes, id * PAGE_SIZE, from, size);
+    this.#done = from + size;
+    let flags: number = this.#done < this.#length ? txFlag.moreData : 0;
+    if (i === 0) {
+      if (this.#checksum === checksum.blank) flags |= txFlag.csumBlank | txFlag.dataValidated;
+      else if (this.#checksum === checksum.validated) flags |= txFlag.dataValidated;
+      if (this.#gsoType !== gsoType.none) flags |= txFlag.extraInfo;
+    }
+    // The first slot names the whole packet's size.
+    slot.set({ gref: this.#refs[id] as SharedPage['ref'], offset: 0, flags, size: i === 0 ? this.#length : size });
+  };
+
+  readonly #answered = ({ status }: View<typeof netifTxResponse, 'id'>): void => {
+    if (status !== netifRsp.okay) this.refused++;
+  };
+}
+
+/** Writes a netif_extra_info, which lies over a netif_tx_request: its first word, then the two halves of its second. */
+const writeExtra = (
+  slot: Pick<Draft<typeof netifTxRequest, 'id'>, 'set'>,
+  word: number,
+  low: number,
+  high: number,
+): void => slot.set({ gref: word as SharedPage['ref'], offset: low, flags: high, size: 0 });

@@ -1,0 +1,224 @@
+import { distinctUntilChanged, map, type Observable, Subject } from 'rxjs';
+import type { FrontLink, Log } from '../../core/index.js';
+import { writeChecksum } from './checksum.js';
+import { type Checksum, checksum, Frame } from './frame.js';
+import type { FrameBatch } from './frame-batch.js';
+import { Headers, read16 } from './headers.js';
+import { type Mac, parseMac } from './mac.js';
+import { NicRx, type RxError } from './nic-rx.js';
+import { NicTx, type WritePart } from './nic-tx.js';
+import { ETHERNET_HEADER, MAX_PACKET, type Offloads, offloadsOf, type vif } from './protocol.js';
+import { Segmenter } from './segmenter.js';
+import { type GsoType, gsoType } from './wire.js';
+
+/** A frame to be sent: its bytes, or these with what others are to finish. */
+export type OutgoingFrame =
+  | Uint8Array
+  | {
+      readonly bytes: Uint8Array;
+      /** `blank` to have the checksum of a TCP or UDP datagram finished by who needs it, unknown without it. */
+      readonly checksum?: Checksum;
+      /** To have a large TCP packet cut into segments with so many bytes of payload, by who needs that. */
+      readonly gso?: { readonly type: GsoType; readonly size: number };
+    };
+
+/** A guest's connected network interface. */
+export class Nic implements Disposable {
+  readonly #link: FrontLink<typeof vif>;
+  readonly #log: Log;
+  readonly #tx: readonly NicTx[];
+  readonly #rx: readonly NicRx[];
+  readonly #frames$ = new Subject<FrameBatch>();
+  readonly #headers = new Headers();
+  readonly #source = new Uint8Array(MAX_PACKET + 1);
+  #segmenter: Segmenter | undefined;
+  /** Its Ethernet address. */
+  readonly mac: Mac;
+  /** What the backend takes unfinished; what it does not is finished here. */
+  readonly offloads: Offloads;
+  #bytes: Uint8Array = this.#source;
+
+  constructor(link: FrontLink<typeof vif>, log: Log) {
+    this.#link = link;
+    this.#log = log;
+    this.mac = parseMac(link.toolstack.mac);
+    this.offloads = offloadsOf(link.peer as Parameters<typeof offloadsOf>[0]);
+    const emit = (batch: FrameBatch): void => this.#frames$.next(batch);
+    this.#tx = link.queues.map(({ tx }) => new NicTx(tx, link.grants));
+    this.#rx = link.queues.map(({ rx }) => new NicRx(rx, link.grants, emit, (error) => this.#refused(error)));
+  }
+
+  /** What comes, some frames at a time; nobody else keeps them. Completes with the link. */
+  get frames$(): Observable<FrameBatch> {
+    return this.#frames$;
+  }
+
+  /** Whether the link is up, now and whenever that changes (key `carrier`); completes with the link. */
+  get carrier$(): Observable<boolean> {
+    return this.#link.peer$.pipe(
+      map(({ carrier }) => carrier),
+      distinctUntilChanged(),
+    );
+  }
+
+  /** Bytes of payload of the longest frame that the network takes. */
+  get mtu(): number {
+    return this.#link.toolstack.mtu;
+  }
+
+  /** Queues that it has. */
+  get queues(): number {
+    return this.#tx.length;
+  }
+
+  /** What has gone through since it connected. */
+  get statistics(): {
+    readonly sent: number;
+    readonly sentBytes: number;
+    readonly refused: number;
+    readonly received: number;
+    readonly receivedBytes: number;
+    readonly errors: number;
+  } {
+    const sum = (of: readonly number[]): number => of.reduce((a, b) => a + b, 0);
+    return {
+      sent: sum(this.#tx.map(({ sent }) => sent)),
+      sentBytes: sum(this.#tx.map(({ sentBytes }) => sentBytes)),
+      refused: sum(this.#tx.map(({ refused }) => refused)),
+      received: sum(this.#rx.map(({ received }) => received)),
+      receivedBytes: sum(this.#rx.map(({ receivedBytes }) => receivedBytes)),
+      errors: sum(this.#rx.flatMap(({ errors }) => Object.values(errors))),
+    };
+  }
+
+  /**
+   * Sends as many of the frames as there is room for now, in their order, and says how many; their bytes are copied.
+   * @throws RangeError for a frame that is shorter than an Ethernet header, or longer than the network takes; Disconnected after the end
+   */
+  send(...frames: readonly OutgoingFrame[]): number {
+    let sent = 0;
+    try {
+      for (const frame of frames) {
+        if (!this.#put(frame)) break;
+        sent++;
+      }
+    } finally {
+      for (const tx of this.#tx) tx.push();
+    }
+    return sent;
+  }
+
+  /** Sends all of the frames, in their order, as there is room. @throws as {@link send} */
+  async sendAll(frames: readonly OutgoingFrame[]): Promise<void> {
+    for (let sent = 0; ; ) {
+      sent += this.send(...frames.slice(sent));
+      const next = frames[sent];
+      if (next === undefined) return;
+      const bytes = bytesOf(next);
+      await this.#queueOf(bytes).room(bytes.length);
+    }
+  }
+
+  /** The ring that a frame is sent on, for who writes its bytes into the granted pages himself. */
+  queue(i: number): NicTx {
+    const tx = this.#tx[i];
+    if (tx === undefined) throw new RangeError(`there is no queue ${i}: there are ${this.#tx.length}`);
+    return tx;
+  }
+
+  /** Has frames to a group delivered; resolves to whether the backend does so, which does it for 64 groups. */
+  join(group: Mac): Promise<boolean> {
+    return this.queue(0).group(group, true);
+  }
+
+  /** Has them no longer delivered. */
+  leave(group: Mac): Promise<boolean> {
+    return this.queue(0).group(group, false);
+  }
+
+  /** Closes the interface for good: resolves when the backend has let go and all is given back. */
+  close(): Promise<void> {
+    return this.#link.close();
+  }
+
+  /** Called by the framework when the link ends. */
+  [Symbol.dispose](): void {
+    this.#frames$.complete();
+    for (const end of [...this.#tx, ...this.#rx]) end[Symbol.dispose]();
+  }
+
+  #put(frame: OutgoingFrame): boolean {
+    const bytes = bytesOf(frame);
+    const { checksum: sum = checksum.unknown, gso } = frame instanceof Uint8Array ? {} : frame;
+    this.#check(bytes, gso);
+    const { offloads } = this;
+    if (gso !== undefined) {
+      if (gso.type === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)
+        return this.#transmit(bytes, checksum.blank, gso.type, gso.size);
+      return this.#cut(bytes, gso);
+    }
+    if (sum !== checksum.blank || (offloads.checksum4 && offloads.checksum6)) return this.#transmit(bytes, sum);
+    this.#source.set(bytes);
+    if (!this.#headers.parse(this.#source, 0, bytes.length))
+      throw new RangeError('a frame whose checksum is to be finished must hold a TCP or UDP datagram');
+    if (this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6) return this.#transmit(bytes, sum);
+    writeChecksum(this.#source, this.#headers);
+    return this.#transmit(this.#source.subarray(0, bytes.length), checksum.validated);
+  }
+
+  #check(bytes: Uint8Array, gso: object | undefined): void {
+    const most = gso === undefined ? Math.min(this.mtu + ETHERNET_HEADER + 4, MAX_PACKET) : MAX_PACKET;
+    if (bytes.length < ETHERNET_HEADER || bytes.length > most)
+      throw new RangeError(`a frame here has ${ETHERNET_HEADER} to ${most} bytes, not ${bytes.length}`);
+    if (gso === undefined && bytes.length > 4096 && !this.offloads.sg)
+      throw new RangeError(`the backend takes no frames above 4096 bytes, like these ${bytes.length}`);
+  }
+
+  /** Sends a large packet in segments; false when the ring has no room for all. */
+  #cut(bytes: Uint8Array, gso: { readonly type: GsoType; readonly size: number }): boolean {
+    const tx = this.#queueOf(bytes);
+    if (tx.free < Math.ceil(bytes.length / gso.size) + 1) return false;
+    this.#source.set(bytes);
+    this.#segmenter ??= new Segmenter(plainPage(new Uint8Array(MAX_PACKET + 1)));
+    const packet = new Frame(plainPage(this.#source));
+    packet.set(0, bytes.length, checksum.blank, gso.type, gso.size);
+    const done = this.#segmenter.segment(packet, this.#headers, (frame) => {
+      this.#transmit(frame.bytes.subarray(frame.offset, frame.offset + frame.length), checksum.validated);
+    });
+    if (!done) throw new RangeError('a frame that is to be cut must hold a TCP packet of its type');
+    return true;
+  }
+
+  #transmit(bytes: Uint8Array, sum: Checksum, type: GsoType = gsoType.none, size = 0): boolean {
+    this.#bytes = bytes;
+    return this.#queueOf(bytes).transmit(bytes.length, this.#part, sum, type, size);
+  }
+
+  readonly #part: WritePart = (memory, at, from, size) => {
+    const bytes = this.#bytes;
+    memory.set(size === bytes.length ? bytes : bytes.subarray(from, from + size), at);
+  };
+
+  /** One flow keeps to one ring, so that its frames keep their order. */
+  #queueOf(bytes: Uint8Array): NicTx {
+    const count = this.#tx.length;
+    if (count === 1 || bytes.length < 38) return this.#tx[0] as NicTx;
+    let hash = 0;
+    for (let at = 26; at < 38; at += 2) hash = Math.imul(hash ^ read16(bytes, at), 0x01000193);
+    return this.#tx[((hash ^ (hash >>> 15)) >>> 0) % count] as NicTx;
+  }
+
+  #refused(error: RxError): void {
+    const text = `a packet came with a wrong ${error}; it is dropped, and more are only counted`;
+    this.#log.write({ level: 'warning', source: this.#link.device.path, text });
+  }
+}
+
+const bytesOf = (frame: OutgoingFrame): Uint8Array => (frame instanceof Uint8Array ? frame : frame.bytes);
+
+/** Memory of JavaScript's own as a page, for what only reads and writes bytes. */
+const plainPage = (bytes: Uint8Array): Frame['page'] => ({
+  bytes,
+  words: new Int32Array(bytes.buffer, bytes.byteOffset, bytes.length >> 2),
+  [Symbol.dispose]() {},
+});

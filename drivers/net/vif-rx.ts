@@ -1,0 +1,241 @@
+import { Subscription } from 'rxjs';
+import type { BackGrants, BackLink, Clock, Page, View } from '../../core/index.js';
+import { CopyBatch } from './copy-batch.js';
+import { checksum, Frame } from './frame.js';
+import type { DropReason } from './port-statistics.js';
+import type { vif } from './protocol.js';
+import { RxBacklog } from './rx-backlog.js';
+import { extraType, gsoType, netifRsp, type netifRxRequest, rxFlag } from './wire.js';
+
+/** The frontend's ring of buffers to receive into, at the backend. */
+export type RxRing = BackLink<typeof vif>['queues'][number]['rx'];
+
+/** How long a frame waits for buffers, in ms (netback: `rx_drain_timeout_msecs`). */
+export const RX_DRAIN_TIMEOUT = 10_000;
+/** How long a frontend may leave its vif without enough buffers, in ms (netback: `rx_stall_timeout_msecs`). */
+export const RX_STALL_TIMEOUT = 60_000;
+/** How often the ring of a frontend is looked at that does not tell of new buffers, in ms (netback, without `feature-rx-notify`). */
+export const RX_POLL = 30;
+
+/** Copies that are done together. */
+const BATCH_COPIES = 64;
+const PAGE = 4096;
+
+/** How a vif's receiving side behaves. */
+export interface VifRxOptions {
+  /** Whether the frontend tells of new buffers (`feature-rx-notify`). */
+  readonly notified: boolean;
+  readonly drop: (reason: DropReason) => void;
+  /** Hears that the frontend has stopped to post buffers, or posts again. */
+  readonly onStalled: (stalled: boolean) => void;
+}
+
+/**
+ * Puts frames into the buffers that a guest has posted on one ring, in their order. What has to wait is bounded, and waits no longer than
+ * {@link RX_DRAIN_TIMEOUT}; a frontend that posts nothing for {@link RX_STALL_TIMEOUT} while frames wait is stalled until it does.
+ */
+export class VifRx implements Disposable {
+  readonly #ring: RxRing;
+  readonly #clock: Clock;
+  readonly #options: VifRxOptions;
+  readonly #backlog: RxBacklog;
+  readonly #waiting: Frame;
+  readonly #copies = new CopyBatch();
+  readonly #copy: (segments: Parameters<BackGrants['copyAllTo']>[0]) => void;
+  /** By slot held and not answered: its request's id, flags, and status; -1 is the id of an extra, whose size is its status. */
+  readonly #ids: Int32Array;
+  readonly #flags: Int32Array;
+  readonly #statuses: Int32Array;
+  #slots = 0;
+  /** The frame that is put into slots, and how far it is. */
+  #frame: Frame | undefined;
+  #done = 0;
+  #timer = Subscription.EMPTY;
+  /** Since when frames wait and none has gone; undefined when none waits. */
+  #hungrySince: number | undefined;
+  #stalled = false;
+  #closed = false;
+  /** Slots that the frame needs which waits. */
+  #needed = 1;
+
+  constructor(ring: RxRing, grants: BackGrants, page: Page, clock: Clock, options: VifRxOptions) {
+    this.#ring = ring;
+    this.#clock = clock;
+    this.#options = options;
+    this.#backlog = new RxBacklog(grants);
+    this.#waiting = new Frame(page);
+    this.#copy = (segments) => grants.copyAllTo(segments);
+    this.#ids = new Int32Array(ring.entries);
+    this.#flags = new Int32Array(ring.entries);
+    this.#statuses = new Int32Array(ring.entries);
+    ring.onPosted(() => this.#posted());
+  }
+
+  /** Whether the frontend has stopped to take frames. */
+  get stalled(): boolean {
+    return this.#stalled;
+  }
+
+  /** Frames that wait. */
+  get waiting(): number {
+    return this.#backlog.count;
+  }
+
+  /** Takes a frame, or drops it. */
+  deliver(frame: Frame): void {
+    if (this.#stalled) {
+      this.#options.drop('carrier-off');
+      return;
+    }
+    if (this.#backlog.count === 0 && this.#send(frame)) return;
+    this.#wait(frame);
+  }
+
+  /** Fills the slots that were taken, and publishes them. */
+  flush(): void {
+    if (this.#closed) return;
+    if (this.#slots > 0) this.#answer();
+    this.#ring.push();
+  }
+
+  [Symbol.dispose](): void {
+    this.#closed = true;
+    this.#timer.unsubscribe();
+    this.#copies.clear();
+    this.#slots = 0;
+    this.#backlog[Symbol.dispose]();
+  }
+
+  #send(frame: Frame): boolean {
+    const slots = slotsOf(frame);
+    if (this.#slots + slots > this.#ids.length) this.#answer();
+    this.#frame = frame;
+    this.#done = 0;
+    if (!this.#ring.hold(slots, this.#fill)) {
+      this.#needed = slots;
+      return false;
+    }
+    this.#hungrySince = undefined;
+    if (this.#copies.count >= BATCH_COPIES) this.#answer();
+    return true;
+  }
+
+  /** Puts the next part of the frame into a slot. */
+  readonly #fill = (request: View<typeof netifRxRequest>, i: number): void => {
+    const frame = this.#frame;
+    if (frame === undefined) return;
+    const slot = this.#slots++;
+    if (i === 1 && frame.gsoType !== gsoType.none) {
+      this.#ids[slot] = -1;
+      this.#flags[slot] = frame.gsoType;
+      this.#statuses[slot] = frame.gsoSize;
+      return;
+    }
+    const size = Math.min(frame.length - this.#done, PAGE);
+    this.#copies.add(request.gref, 0, frame.page, frame.offset + this.#done, size, slot);
+    this.#done += size;
+    const flags = i === 0 ? rxFlagsOf(frame) : this.#done < frame.length ? rxFlag.moreData : 0;
+    this.#ids[slot] = request.id;
+    this.#flags[slot] = flags;
+    this.#statuses[slot] = size;
+  };
+
+  /** Copies into the slots that were taken, and answers them. */
+  #answer(): void {
+    this.#copies.run(this.#copy, this.#failed);
+    const count = this.#slots;
+    this.#slots = 0;
+    for (let slot = 0; slot < count; slot++) {
+      const id = this.#ids[slot] as number;
+      const flags = this.#flags[slot] as number;
+      const status = this.#statuses[slot] as number;
+      const response = this.#ring.respond();
+      // An extra lies over the response: its type and flags, the segments' size and type.
+      if (id < 0) response.set({ id: extraType.gso, offset: status, flags, status: 0 });
+      else response.set({ id, offset: 0, flags, status });
+    }
+  }
+
+  readonly #failed = (slot: number): void => {
+    if ((this.#statuses[slot] as number) > 0) this.#options.drop('bad-grant');
+    this.#statuses[slot] = netifRsp.error;
+  };
+
+  #wait(frame: Frame): void {
+    const now = this.#clock.now();
+    const { notified } = this.#options;
+    const first = this.#backlog.count === 0;
+    if (!this.#backlog.push(frame, now + (notified ? RX_DRAIN_TIMEOUT : RX_POLL))) {
+      this.#options.drop('no-room');
+      return;
+    }
+    this.#hungrySince ??= now;
+    if (first) this.#arm();
+  }
+
+  /** Looks again when the oldest frame is too old, or the frontend has stalled. */
+  #arm(): void {
+    const now = this.#clock.now();
+    const { notified } = this.#options;
+    const stalls = notified ? (this.#hungrySince ?? now) + RX_STALL_TIMEOUT : Number.POSITIVE_INFINITY;
+    this.#timer.unsubscribe();
+    this.#timer = this.#clock.timer$(Math.max(Math.min(this.#backlog.expires, stalls) - now, 0)).subscribe(() => {
+      if (!notified) this.#posted();
+      this.#expire();
+    });
+  }
+
+  /** There are buffers: what waits goes into them. */
+  #posted(): void {
+    if (this.#closed) return;
+    if (this.#stalled) {
+      if (!this.#ring.has(this.#needed)) return;
+      this.#stalled = false;
+      this.#hungrySince = undefined;
+      this.#options.onStalled(false);
+    }
+    const frame = this.#waiting;
+    while (this.#backlog.count > 0) {
+      this.#backlog.front(frame);
+      if (!this.#send(frame)) break;
+      this.#backlog.shift();
+    }
+    this.flush();
+    if (this.#backlog.count > 0) return;
+    this.#timer.unsubscribe();
+    if (this.#ring.has(this.#needed)) this.#hungrySince = undefined;
+  }
+
+  #expire(): void {
+    if (this.#closed) return;
+    const now = this.#clock.now();
+    while (this.#backlog.count > 0 && this.#backlog.expires <= now) {
+      this.#backlog.shift();
+      this.#options.drop('expired');
+    }
+    if (this.#options.notified && this.#hungrySince !== undefined && now - this.#hungrySince >= RX_STALL_TIMEOUT) {
+      this.#stall();
+      return;
+    }
+    if (this.#backlog.count > 0) this.#arm();
+  }
+
+  #stall(): void {
+    this.#stalled = true;
+    for (let left = this.#backlog.count; left > 0; left--) this.#options.drop('carrier-off');
+    this.#backlog.clear();
+    this.#timer.unsubscribe();
+    this.#options.onStalled(true);
+  }
+}
+
+/** Slots that a frame needs: one for each page of it, and one for what it is to be segmented as. */
+const slotsOf = ({ length, gsoType: type }: Frame): number =>
+  Math.max(1, Math.ceil(length / PAGE)) + (type === gsoType.none ? 0 : 1);
+
+/** The flags of the first slot of a frame that a guest is sent. */
+export const rxFlagsOf = ({ length, checksum: sum, gsoType: type }: Frame): number =>
+  (length > PAGE ? rxFlag.moreData : 0) |
+  (sum === checksum.blank ? rxFlag.csumBlank | rxFlag.dataValidated : 0) |
+  (sum === checksum.validated ? rxFlag.dataValidated : 0) |
+  (type === gsoType.none ? 0 : rxFlag.extraInfo);

@@ -1,0 +1,49 @@
+import { expect } from 'chai';
+import { frameOf } from './frames.js';
+import { onLans } from './lan.js';
+
+onLans('guests on one bridge', ({ backend, station }) => {
+  it('reach each other: the first frame is flooded, the answer goes to its port alone', async () => {
+    const bridge = await backend();
+    const [a, b, c] = [await station(bridge), await station(bridge), await station(bridge)];
+    const hello = frameOf({ to: b.mac, from: a.mac, length: 60, fill: 1 });
+    expect(a.nic.send(hello)).to.equal(1);
+    await Promise.all([b.came(1), c.came(1)]);
+    expect(b.received).to.deep.equal([hello]);
+    expect(c.received).to.deep.equal([hello]);
+    const answer = frameOf({ to: a.mac, from: b.mac, length: 1514, fill: 2 });
+    b.nic.send(answer);
+    await a.came(1);
+    expect(a.received).to.deep.equal([answer]);
+    expect(c.received).to.have.length(1);
+    await Promise.all([a, b, c].map(({ nic }) => nic.close()));
+  });
+
+  it('get frames of every length whole, and in their order', async () => {
+    const bridge = await backend();
+    const [a, b] = [await station(bridge, { mtu: 65000 }), await station(bridge, { mtu: 65000 })];
+    const lengths = [14, 15, 60, 255, 1514, 4095, 4096, 4097, 8191, 8192, 8193, 30000, 65000];
+    const frames = lengths.map((length, i) => frameOf({ to: b.mac, from: a.mac, length, fill: i + 1 }));
+    await a.nic.sendAll(frames);
+    await b.came(frames.length);
+    expect(b.received.map((frame) => frame.length)).to.deep.equal(lengths);
+    expect(b.received).to.deep.equal(frames);
+    await Promise.all([a, b].map(({ nic }) => nic.close()));
+  });
+
+  it('take more frames than a ring has slots, batch after batch', async () => {
+    const bridge = await backend();
+    const [a, b] = [await station(bridge), await station(bridge)];
+    const frames = Array.from({ length: 1000 }, (_, i) =>
+      frameOf({ to: b.mac, from: a.mac, length: 100, fill: i & 255 }),
+    );
+    b.nic.send(frameOf({ to: a.mac, from: b.mac, length: 60, fill: 0 }));
+    await a.came(1);
+    for (let at = 0; at < frames.length; at += 100) {
+      await a.nic.sendAll(frames.slice(at, at + 100));
+      await b.came(at + 100);
+    }
+    expect(b.received).to.deep.equal(frames);
+    await Promise.all([a, b].map(({ nic }) => nic.close()));
+  });
+});

@@ -1,0 +1,184 @@
+// The kernel's own network stack and tools as peers of a guest, over a TAP device in a network namespace.
+import { type ExecFileException, execFile, execFileSync } from 'node:child_process';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { expect } from 'chai';
+import { filter, firstValueFrom } from 'rxjs';
+import { Clock, connection, type Domain } from '../../../../core/index.js';
+import { NetFrontend } from '../../../../drivers/net/frontend.js';
+import { tapProblem } from '../../../../drivers/net/host/tap.js';
+import type { BridgeReport } from '../../../../drivers/net/host/uplinks.js';
+import type { Nic } from '../../../../drivers/net/nic.js';
+import { vifKeys } from '../../../../drivers/net/vif-keys.js';
+import { Host, UDP_HEADERS } from '../../../../examples/net/host.js';
+import { parseIpv4, showIpv4 } from '../../../../examples/net/ipv4.js';
+import { ThreadsMachine } from '../../../../platform/threads/index.js';
+
+const GUEST = '10.97.0.2';
+const KERNEL = '10.97.0.1';
+
+const has = (tool: string): boolean =>
+  (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
+
+/** Why these peers cannot be had; undefined when they can. */
+const lacking = (...tools: readonly string[]): string | undefined => {
+  const problem = tapProblem({ name: 'srt0' });
+  if (problem !== undefined) return problem;
+  const missing = ['ip', 'perl', ...tools].find((tool) => !has(tool));
+  if (missing !== undefined) return `there is no ${missing}`;
+  try {
+    execFileSync('ip', ['netns', 'add', 'srt-probe'], { stdio: 'ignore' });
+    execFileSync('ip', ['netns', 'del', 'srt-probe'], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return 'network namespaces cannot be made here';
+  }
+};
+
+/** Runs a command while the guest, in this thread, goes on; resolves to its output. */
+const run = (command: string, args: readonly string[], input?: string): Promise<string> =>
+  new Promise((resolve, reject) => {
+    const child = execFile(command, args, { timeout: 20_000 }, (error: ExecFileException | null, stdout, stderr) => {
+      if (error === null) resolve(stdout);
+      else reject(new Error(`${command} ${args.join(' ')}: ${error.message} ${stdout} ${stderr}`));
+    });
+    child.stdin?.end(input ?? '');
+  });
+
+describe('a guest and the kernel, over a TAP device', function () {
+  this.timeout(60_000);
+  const ns = `srt-${process.pid}`;
+  const tap = `srt${process.pid % 100_000}`;
+  let machine: ThreadsMachine;
+  let guest: Domain;
+  let nic: Nic;
+  let host: Host;
+  let folder: string;
+
+  /** A test, skipped visibly where it lacks something. */
+  const withTools = (title: string, tools: readonly string[], body: () => Promise<void>): void => {
+    const problem = lacking(...tools);
+    if (problem === undefined) it(title, body);
+    else it.skip(`${title} (skipped: ${problem})`, () => {});
+  };
+  const inNamespace = (command: string, args: readonly string[], input?: string): Promise<string> =>
+    run('ip', ['netns', 'exec', ns, command, ...args], input);
+
+  before(async function () {
+    if (lacking() !== undefined) return this.skip();
+    folder = mkdtempSync(join(tmpdir(), 'splitring-net-'));
+    execFileSync('ip', ['netns', 'add', ns]);
+    machine = await ThreadsMachine.create();
+    const made = firstValueFrom(machine.reports$.pipe(filter(({ value }) => (value as BridgeReport).event === 'tap')));
+    const bridge = await machine.boot({
+      name: 'bridge',
+      module: import.meta.resolve('../../../../drivers/net/module.js'),
+      cmdline: { tap: { name: tap, mtu: 9000 }, pcap: folder },
+    });
+    await made;
+    for (const args of [
+      ['link', 'set', tap, 'netns', ns],
+      ['-n', ns, 'addr', 'add', `${KERNEL}/24`, 'dev', tap],
+      ['-n', ns, 'link', 'set', tap, 'mtu', '9000', 'up'],
+    ])
+      execFileSync('ip', args);
+    guest = await machine.guest('guest');
+    const keys = vifKeys({ mac: '00:16:3e:97:00:02', mtu: 9000 });
+    await machine.toolstack.attach({ device: 'vif', id: 0, frontend: guest.domid, backend: bridge, keys });
+    nic = await connection(guest, NetFrontend);
+    host = new Host(nic, guest.get(Clock), parseIpv4(GUEST));
+  });
+
+  after(async () => {
+    if (machine === undefined) return;
+    await nic?.close();
+    host?.[Symbol.dispose]();
+    await machine[Symbol.asyncDispose]();
+    execFileSync('ip', ['netns', 'del', ns]);
+    rmSync(folder, { recursive: true });
+  });
+
+  withTools('answers its ping, small, of a page and more', ['ping'], async () => {
+    for (const size of ['0', '56', '1472', '4100', '8900']) {
+      const said = await inNamespace('ping', ['-c', '3', '-i', '0.05', '-W', '5', '-M', 'do', '-s', size, GUEST]);
+      expect(said).to.match(/3 packets transmitted, 3 received, 0% packet loss/);
+    }
+  });
+
+  withTools('answers its arping', ['arping'], async () => {
+    const said = await inNamespace('arping', ['-c', '2', '-I', tap, GUEST]);
+    expect(said.toLowerCase()).to.include('00:16:3e:97:00:02');
+    expect(said).to.match(/Received 2 response/);
+  });
+
+  withTools('gets an answer to its own ping from it', [], async () => {
+    expect(await host.ping(parseIpv4(KERNEL), 7, 1000)).to.be.a('number');
+  });
+
+  withTools('echoes datagrams that socat sends, whose checksums the bridge finishes', ['socat'], async () => {
+    host.bind(7, ({ from, port, data }) => {
+      const copy = data.slice();
+      void host.resolve(from).then((to) => {
+        const answer = host.datagram(to, from, port, 7, copy.length);
+        answer.set(copy, UDP_HEADERS);
+        return host.send([answer]);
+      });
+    });
+    for (const text of ['hello', 'x'.repeat(1400), 'y'.repeat(8900)]) {
+      const said = await inNamespace('socat', ['-t', '3', '-b', '9000', '-', `UDP:${GUEST}:7`], text);
+      expect(said).to.equal(text);
+    }
+  });
+
+  withTools('takes a bulk of datagrams that socat sends, in their order and whole', ['socat'], async () => {
+    const lines = Array.from({ length: 2000 }, (_, i) => `${String(i).padStart(999, '.')}\n`);
+    let came = '';
+    host.bind(9, ({ data }) => {
+      came += new TextDecoder().decode(data.slice());
+    });
+    const file = join(folder, 'lines');
+    writeFileSync(file, lines.join(''));
+    await inNamespace('socat', ['-u', '-b', '1000', `OPEN:${file}`, `UDP:${GUEST}:9`]);
+    for (let before = -1; before !== came.length; ) {
+      before = came.length;
+      await new Promise((resolve) => setTimeout(resolve, 200));
+    }
+    const numbers = (came.match(/\d+(?=\n)/g) ?? []).map(Number);
+    // What the kernel's queue of the device has no room for is dropped there: what comes is in order, and whole.
+    expect(numbers.length).to.be.above(100);
+    expect(numbers).to.deep.equal([...numbers].sort((a, b) => a - b));
+    expect(came.length).to.equal(numbers.length * 1000);
+  });
+
+  withTools(
+    'leaves a capture that tcpdump reads, and in which tshark finds no frame malformed',
+    ['tcpdump', 'tshark'],
+    async () => {
+      await host.ping(parseIpv4(KERNEL), 8);
+      const file = join(folder, 'bridge.pcapng');
+      const listed = await run('tcpdump', ['-nr', file]);
+      expect(listed).to.include(`${showIpv4(parseIpv4(KERNEL))} > ${GUEST}: ICMP echo request`);
+      const bad = await run('tshark', [
+        '-r',
+        file,
+        '-Y',
+        '_ws.malformed || ip.checksum.status == "Bad" || icmp.checksum.status == "Bad"',
+      ]);
+      expect(bad).to.equal('');
+      const fields = await run('tshark', [
+        '-r',
+        file,
+        '-T',
+        'fields',
+        '-e',
+        'frame.interface_name',
+        '-e',
+        'frame.comment',
+      ]);
+      expect(fields).to.match(/vif\d+\.0-tx\ttx: flags .*; slots \d+; checksum/);
+      expect(fields).to.match(/vif\d+\.0-rx\trx: flags .*; slots \d+; checksum/);
+      expect(fields).to.match(/tx: flags csum_blank\|data_validated.*checksum blank/);
+    },
+  );
+});
