@@ -164,6 +164,13 @@ export class GuestEntry {
     };
   }
 
+  /** A vCPU that was offline may run from now on, and has nothing to do yet: it is blocked. */
+  begin(vcpu: number): void {
+    const { hypervisor, isGone } = this.#own;
+    if (isGone || !this.#accounts || hypervisor.runstates.state(this.#slot, vcpu) !== runstate.offline) return;
+    if (hypervisor.vcpus.mayRun(this.#slot, vcpu)) this.#change(vcpu, runstate.blocked);
+  }
+
   /** A vCPU that does not run wants to, or one that runs is pre-empted: it is runnable from now on, or offline. */
   wait(vcpu: number): void {
     const { hypervisor, isGone } = this.#own;

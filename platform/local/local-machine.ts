@@ -239,9 +239,10 @@ export class LocalMachine extends HypervisorMachine {
   }
 
   async #start(domid: Domid): Promise<void> {
-    const { domain, config, store } = this.#domain(domid);
+    const { domain, config, store, entry } = this.#domain(domid);
     this.#server.introduce(domid, store.port);
     this.#domain(domid).introduced = true;
+    entry.begin(0);
     if (config.module === undefined) return;
     await startDomain(
       domain,
