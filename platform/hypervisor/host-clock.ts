@@ -1,12 +1,7 @@
 import { Observable } from 'rxjs';
 import type { TimeSource } from '../../core/hypervisor/time-source.js';
 import { Clock } from '../../core/index.js';
-
-/** A moment of the host's monotonic clock, the same in all threads, in ms. */
-export const hostTime = (): number => {
-  const [seconds, nanoseconds] = process.hrtime();
-  return seconds * 1000 + nanoseconds / 1e6;
-};
+import { hostTime } from './host-time.js';
 
 /** The most that a timer of Node's can wait, in ms. */
 const LONGEST = 2 ** 31 - 1;

@@ -1,6 +1,7 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
 import type { GuestEntry } from '../hypervisor/guest-entry.js';
+import { hostTime } from '../hypervisor/host-time.js';
 import { runTicks } from '../hypervisor/run-ticks.js';
 import { ActivityWatch } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
@@ -149,8 +150,8 @@ export class DomainLoop {
 
   /** Whether the event loop is to have a turn, and then this one again. */
   #work(): boolean {
-    const end = performance.now() + TURN_MS;
-    for (let round = 1; (round & (ROUNDS - 1)) !== 0 || performance.now() < end; round++) {
+    const end = hostTime() + TURN_MS;
+    for (let round = 1; (round & (ROUNDS - 1)) !== 0 || hostTime() < end; round++) {
       const before = this.delivered;
       this.#lingered = false;
       this.#enter();

@@ -22,7 +22,8 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HostClock, hostTime, timeSince } from '../hypervisor/host-clock.js';
+import { HostClock, timeSince } from '../hypervisor/host-clock.js';
+import { hostTime } from '../hypervisor/host-time.js';
 import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
@@ -31,9 +32,9 @@ import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/stor
 import { HypervisorTraps } from '../hypervisor/traps.js';
 import { vcpusOf } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
-import { DomainThread } from './domain-thread.js';
+import { DomainThread, type DomainThreadEvents } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
-import type { Settled } from './messages.js';
+import type { DomainThreadData, Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 import { type Watched, YieldWatch } from './yield-watch.js';
 
@@ -86,6 +87,8 @@ export class ThreadsMachine extends HypervisorMachine {
   readonly #doorbells: Doorbells;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, Entry>();
+  /** Threads that were started for a domain that the toolstack is making. */
+  readonly #started = new Map<DomainConfig, DomainThread>();
   readonly #yields: YieldWatch | undefined;
   /** When the machine looks at a domain's watchdog timers next. */
   readonly #watchdogAlarms = new Map<Domid, NodeJS.Timeout>();
@@ -147,6 +150,20 @@ export class ThreadsMachine extends HypervisorMachine {
     await machine.furnishStore();
     machine.attach(options.interrupts ?? []);
     return machine;
+  }
+
+  override async boot(config: DomainConfig): Promise<Domid> {
+    if (config.module === undefined || this.#disposed !== undefined) return super.boot(config);
+    // The thread starts while the toolstack makes the domain, and is found by this boot's own copy of what was asked for.
+    const asked = { ...config };
+    const thread = new DomainThread(config.name, String(config.module));
+    this.#started.set(asked, thread);
+    try {
+      return await super.boot(asked);
+    } finally {
+      // Still there if the toolstack has refused to make the domain.
+      if (this.#started.delete(asked)) await thread.stop();
+    }
   }
 
   override lastShutdown(domid: Domid): Shutdown | undefined {
@@ -214,7 +231,10 @@ export class ThreadsMachine extends HypervisorMachine {
   }
 
   async #end(): Promise<void> {
-    const kills = await Promise.allSettled([...this.#domains.keys()].map((domid) => this.#kill(domid)));
+    const kills = await Promise.allSettled([
+      ...[...this.#domains.keys()].map((domid) => this.#kill(domid)),
+      ...[...this.#started.values()].map((thread) => thread.stop()),
+    ]);
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#loop.remove(DOM0);
@@ -301,32 +321,38 @@ export class ThreadsMachine extends HypervisorMachine {
       peers.push([other.domid, port1]);
       ends.push([other.home, port2]);
     }
-    const thread = new DomainThread(
-      {
-        memory: this.hypervisor.memory.memory,
-        domid,
-        name,
-        abi,
-        module,
-        cmdline,
-        offer,
-        blocking,
-        storeFrame: store.frame,
-        storePort: store.port,
-        boot: this.#boot,
-        main,
-        peers,
-      },
-      {
-        log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
-        report: (value) => this.reported(domid, value),
-        stopped: (error) => this.#stopped(domid, error),
-        shutdown: (code) => this.#shutDown(domid, code),
-        watchdog: () => this.#lookAtWatchdog(domid),
-        died: (error) => this.#died(domid, error),
-      },
-      () => this.hypervisor.doorbell.nudge(domid),
-    );
+    const thread = this.#started.get(config) ?? new DomainThread(name, module);
+    const data: DomainThreadData = {
+      memory: this.hypervisor.memory.memory,
+      copyModule: this.hypervisor.memory.copyModule,
+      domid,
+      name,
+      abi,
+      module,
+      cmdline,
+      offer,
+      blocking,
+      storeFrame: store.frame,
+      storePort: store.port,
+      boot: this.#boot,
+      main,
+      peers,
+    };
+    const events: DomainThreadEvents = {
+      log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
+      report: (value) => this.reported(domid, value),
+      stopped: (error) => this.#stopped(domid, error),
+      shutdown: (code) => this.#shutDown(domid, code),
+      watchdog: () => this.#lookAtWatchdog(domid),
+      died: (error) => this.#died(domid, error),
+    };
+    try {
+      thread.house(data, events, () => this.hypervisor.doorbell.nudge(domid));
+    } catch (error) {
+      void thread.stop();
+      throw error;
+    }
+    this.#started.delete(config);
     for (const [other, port] of ends) other.tell({ type: 'peer', domid, port }, [port]);
     this.#doorbells.add(domid, own);
     own.on('message', (rung: Domid) => {
