@@ -51,6 +51,11 @@ export class Vcpus {
     );
   }
 
+  /** Whether more than an upcall waits for a vCPU: attention was asked for, or it is blocked. */
+  isSpecial(slot: number, vcpu: number): boolean {
+    return (this.attention(slot) & (1 << vcpu)) !== 0 || this.isBlocked(slot, vcpu);
+  }
+
   /** Whether a vCPU waits for an event: by SCHEDOP_block or SCHEDOP_poll. */
   isBlocked(slot: number, vcpu: number): boolean {
     return ((this.#words[this.word(slot, vcpu) + vcpuWord.flags] as number) & vcpuFlag.blocked) !== 0;
