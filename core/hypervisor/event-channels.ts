@@ -267,17 +267,21 @@ export class EventChannelOps {
   }
 
   /**
-   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. Then who polls the port is woken.
-   * It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
+   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. Then who
+   * polls the port is woken. It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
    * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
    */
   raise(slot: number, port: number): void {
-    const abi32 = this.#sharedInfo.isAbi32(slot);
+    const flags = this.#sharedInfo.flags(slot);
+    const abi32 = (flags & domainFlag.abi32) !== 0;
     if (abi32 && port >= EVENTS_32) return;
-    const page = this.#sharedInfo.pageOf(slot, abi32);
+    const page = this.#sharedInfo.pageOf(slot, flags);
     if (this.#sharedInfo.setPending(page, port)) return;
-    if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
-    if (this.#pollers.any(slot)) this.#pollers.wake(slot, port);
+    const info = this.#sharedInfo.isMasked(page, abi32, port) ? 0 : this.#mark(slot, page, abi32, port);
+    // Looked at once, whatever they wait for: this is what each event costs those who do not poll.
+    if (!this.#pollers.any(slot)) return;
+    if (info !== 0) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
+    this.#pollers.wake(slot, port);
   }
 
   /** Whether a pending port notifies another vCPU than the one that has found it; that one is then told, if it was not. */
@@ -296,7 +300,7 @@ export class EventChannelOps {
     for (let i = 0; i < now.length; i += 2) this.raise(now[i] as number, now[i + 1] as number);
   }
 
-  /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */
+  /** Selects whatever is pending and not masked, with the upcall, and wakes who polls: a sender may have died before it did. */
   selectAllPending(slot: number): void {
     const page = this.#sharedInfo.at(slot);
     const abi32 = this.#sharedInfo.isAbi32(slot);
@@ -309,6 +313,7 @@ export class EventChannelOps {
         this.#sharedInfo.setUpcall(info);
       }
     }
+    this.#pollers.wakeAll(slot);
   }
 
   /** Closes a port of a slot, for its guest or for Xen; the lock is held. The peer goes first: then a death between leaves only the dead domain's end torn. */
@@ -413,11 +418,16 @@ export class EventChannelOps {
   }
 
   #select(slot: number, page: number, abi32: boolean, port: number): void {
+    const info = this.#mark(slot, page, abi32, port);
+    if (info !== 0 && this.#pollers.any(slot)) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
+  }
+
+  /** Selects a pending port, and tells its vCPU; the vcpu_info of one that had not been told, else 0. */
+  #mark(slot: number, page: number, abi32: boolean, port: number): number {
     const info = this.#notified(slot, page, port);
-    if (this.#sharedInfo.select(info, abi32, port)) return;
-    if (this.#sharedInfo.setUpcall(info)) return;
-    if (this.#pollers.any(slot)) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
+    if (this.#sharedInfo.select(info, abi32, port) || this.#sharedInfo.setUpcall(info)) return 0;
     this.#doorbell.kick(slot);
+    return info;
   }
 
   /**
