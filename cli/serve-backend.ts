@@ -24,7 +24,7 @@ export interface BackendRun {
 export const serveBackend = async ({ driver, type, config, out, interruption }: BackendRun): Promise<boolean> => {
   const cleanup = new Cleanup();
   try {
-    const xen = await onXen({ ...config, log: (entry) => out.log(entry) });
+    const xen = cleanup.use(await onXen({ ...config, log: (entry) => out.log(entry) }));
     const { domain } = xen;
     const { sweep$ } = await import('../platform/xen/index.js');
     const { url, device } = driver;
@@ -39,7 +39,6 @@ export const serveBackend = async ({ driver, type, config, out, interruption }: 
       out.row('holds', counts.join(', '));
     };
     process.on('SIGUSR2', tellHoldings);
-    cleanup.add(() => xen[Symbol.dispose]());
     cleanup.add(() => swept.unsubscribe());
     cleanup.add(() => process.off('SIGUSR2', tellHoldings));
     out.row('serves', `${device} in domain ${domain.domid}, below /local/domain/${domain.domid}/${directory}`);
