@@ -21,7 +21,10 @@ export interface DomainConfig {
   readonly cmdline?: Plain;
   /** How the domain lays its structs out; x86_64-abi without it. */
   readonly abi?: Abi;
-  /** Virtual processors, 1 … 32. Default 1. vCPU 0 is up from the start, the others wait to be brought up (token `Vcpus`). */
+  /**
+   * Virtual processors, 1 … 32. Default 1. vCPU 0 is up from the start, the others wait to be brought up (token `Vcpus`). Where domains are
+   * threads, the domain's one thread serves all of them.
+   */
   readonly vcpus?: number;
   /** Values of keys, of InitWait or Connected, that the domain's backends write instead of what their drivers say. */
   readonly offer?: { readonly [key: string]: Plain };

@@ -74,7 +74,10 @@ export abstract class Vcpu {
   abstract spend(ms: number): Promise<void>;
 }
 
-/** A domain's own vCPUs (vcpu.h). */
+/**
+ * A domain's own vCPUs (vcpu.h). Where domains are threads, its one thread serves all of them, and their runstates are kept from when the
+ * domain first asks for this token; until then they count as offline.
+ */
 export abstract class Vcpus {
   /** How many there are (DomainConfig `vcpus`). */
   abstract readonly count: number;

@@ -300,7 +300,7 @@ export class EventChannelOps {
     for (let i = 0; i < now.length; i += 2) this.raise(now[i] as number, now[i + 1] as number);
   }
 
-  /** Selects whatever is pending and not masked, with the upcall: a sender may have died before it did. */
+  /** Selects whatever is pending and not masked, with the upcall, and wakes who polls: a sender may have died before it did. */
   selectAllPending(slot: number): void {
     const page = this.#sharedInfo.at(slot);
     const abi32 = this.#sharedInfo.isAbi32(slot);
@@ -313,6 +313,7 @@ export class EventChannelOps {
         this.#sharedInfo.setUpcall(info);
       }
     }
+    this.#pollers.wakeAll(slot);
   }
 
   /** Closes a port of a slot, for its guest or for Xen; the lock is held. The peer goes first: then a death between leaves only the dead domain's end torn. */

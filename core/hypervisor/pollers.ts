@@ -56,6 +56,13 @@ export class Pollers {
     return this.#memory.code.load((this.#memory.control(slot) + control.pollMask) * 4);
   }
 
+  /** Has every vCPU of a slot entered that waits, for nothing perhaps: who was about to wake it may have died. */
+  wakeAll(slot: number): void {
+    for (let vcpu = 0; vcpu < this.#vcpus.count(slot); vcpu++) {
+      if (this.#vcpus.isBlocked(slot, vcpu)) this.#vcpus.attend(slot, vcpu);
+    }
+  }
+
   /** Notes that a vCPU polls one port, or -1: several, or none in particular. */
   start(slot: number, vcpu: number, port: number): void {
     Atomics.store(this.#words, this.#vcpus.word(slot, vcpu) + vcpuWord.pollPort, port);

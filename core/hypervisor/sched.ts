@@ -13,7 +13,7 @@ import type { TimeSource } from './time-source.js';
 import type { Timers } from './timers.js';
 import type { Vcpus } from './vcpus.js';
 import type { Virqs } from './virqs.js';
-import { setWide, wide } from './wide.js';
+import { setWide, timesOf, wide } from './wide.js';
 
 /** Why a domain shuts down (sched.h `SHUTDOWN_*`). */
 export const shutdownReason = { poweroff: 0, reboot: 1, suspend: 2, crash: 3, watchdog: 4, soft_reset: 5 } as const;
@@ -49,6 +49,7 @@ export interface SchedParts {
 export class Sched {
   readonly #xen: SchedParts;
   readonly #words: Int32Array;
+  readonly #times: Float64Array;
   /** Called in the thread that made the call, when a domain begins to shut down. */
   onShutdown: (domid: Domid, code: number) => void = () => {};
   /** Called in the thread that made the call, when it was decided whether a domain's vCPUs may run. */
@@ -59,6 +60,7 @@ export class Sched {
   constructor(parts: SchedParts) {
     this.#xen = parts;
     this.#words = parts.memory.words;
+    this.#times = timesOf(parts.memory);
   }
 
   /**
@@ -197,7 +199,7 @@ export class Sched {
     let next = Number.POSITIVE_INFINITY;
     for (let i = 0; i < WATCHDOGS; i++) {
       if (((this.#words[at + control.watchdogs] as number) & (1 << i)) === 0) continue;
-      const fires = wide(this.#words, at + control.watchdogAt + 2 * i);
+      const fires = wide(this.#times, at + control.watchdogAt + 2 * i);
       if (fires !== 0) next = Math.min(next, fires);
     }
     return next;
@@ -209,8 +211,8 @@ export class Sched {
     const at = this.#xen.memory.control(this.#xen.memory.slotOf(domid));
     // It fires once; its id stays in use.
     for (let i = 0; i < WATCHDOGS; i++) {
-      if (wide(this.#words, at + control.watchdogAt + 2 * i) <= this.#xen.time.systemTime()) {
-        setWide(this.#words, at + control.watchdogAt + 2 * i, 0);
+      if (wide(this.#times, at + control.watchdogAt + 2 * i) <= this.#xen.time.systemTime()) {
+        setWide(this.#times, at + control.watchdogAt + 2 * i, 0);
       }
     }
     this.#shutdown(caller, domid, shutdownReason.watchdog);
@@ -320,7 +322,7 @@ export class Sched {
       return -errno.EINVAL;
     }
     const stops = id !== 0 && timeout === 0;
-    setWide(this.#words, at + control.watchdogAt + 2 * index, stops ? 0 : now + timeout * SECOND);
+    setWide(this.#times, at + control.watchdogAt + 2 * index, stops ? 0 : now + timeout * SECOND);
     this.#words[at + control.watchdogs] = stops ? used & ~(1 << index) : used | (1 << index);
     return id === 0 ? index + 1 : 0;
   }

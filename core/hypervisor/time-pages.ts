@@ -5,7 +5,7 @@ import type { MachineMemory } from './memory.js';
 import type { SharedInfo } from './shared-info.js';
 import type { TimeSource } from './time-source.js';
 import type { Vcpus } from './vcpus.js';
-import { setWide, wide } from './wide.js';
+import { highWord, lowWord, setWide, timesOf, wide } from './wide.js';
 
 /** Words of `struct vcpu_time_info` (xen.h); it begins at the same place in the vcpu_info of both ABIs of x86. */
 export const timeInfo = { version: 0, tscTimestamp: 2, systemTime: 4, tscToSystemMul: 6, shiftAndFlags: 7 } as const;
@@ -34,6 +34,7 @@ const EPOCH = 1e9;
 export class TimePages {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
+  readonly #times: Float64Array;
   readonly #sharedInfo: SharedInfo;
   readonly #vcpus: Vcpus;
   readonly #frames: Frames;
@@ -42,6 +43,7 @@ export class TimePages {
   constructor(memory: MachineMemory, sharedInfo: SharedInfo, vcpus: Vcpus, frames: Frames, source: TimeSource) {
     this.#memory = memory;
     this.#words = memory.words;
+    this.#times = timesOf(memory);
     this.#sharedInfo = sharedInfo;
     this.#vcpus = vcpus;
     this.#frames = frames;
@@ -79,14 +81,14 @@ export class TimePages {
 
   /** Writes a vCPU's time page if it is older than a calibration (time.c `update_vcpu_system_time`). */
   refresh(slot: number, vcpu: number, now: number): void {
-    if (now - wide(this.#words, this.#vcpus.word(slot, vcpu) + vcpuWord.timeStamp) >= EPOCH)
+    if (now - wide(this.#times, this.#vcpus.word(slot, vcpu) + vcpuWord.timeStamp) >= EPOCH)
       this.update(slot, vcpu, now);
   }
 
   /** Writes a vCPU's time page, and its registered copy. The version is odd meanwhile. */
   update(slot: number, vcpu: number, now: number): void {
     const word = this.#vcpus.word(slot, vcpu);
-    setWide(this.#words, word + vcpuWord.timeStamp, now);
+    setWide(this.#times, word + vcpuWord.timeStamp, now);
     this.#write(this.at(slot, vcpu), now);
     const area = this.#words[word + vcpuWord.timeArea] as number;
     if (area !== 0) this.#copyTo(slot, area, now);
@@ -101,9 +103,9 @@ export class TimePages {
     const at = page + (abi32 ? wallclock.x32 : wallclock.x64);
     const seconds = Math.floor(bootTime / 1000);
     Atomics.add(this.#words, at, 1);
-    Atomics.store(this.#words, at + 1, (seconds % 2 ** 32) | 0);
+    Atomics.store(this.#words, at + 1, lowWord(seconds));
     Atomics.store(this.#words, at + 2, Math.round((bootTime - seconds * 1000) * 1e6));
-    Atomics.store(this.#words, abi32 ? page + SEC_HI_32 : at + 3, Math.floor(seconds / 2 ** 32));
+    Atomics.store(this.#words, abi32 ? page + SEC_HI_32 : at + 3, highWord(seconds));
     Atomics.add(this.#words, at, 1);
   }
 
@@ -116,10 +118,10 @@ export class TimePages {
     const words = this.#words;
     // Each store is an atomic one, so that a reader who finds the same even version twice has read what lies between.
     Atomics.add(words, at + timeInfo.version, 1);
-    Atomics.store(words, at + timeInfo.tscTimestamp, (now % 2 ** 32) | 0);
-    Atomics.store(words, at + timeInfo.tscTimestamp + 1, Math.floor(now / 2 ** 32));
-    Atomics.store(words, at + timeInfo.systemTime, (now % 2 ** 32) | 0);
-    Atomics.store(words, at + timeInfo.systemTime + 1, Math.floor(now / 2 ** 32));
+    Atomics.store(words, at + timeInfo.tscTimestamp, lowWord(now));
+    Atomics.store(words, at + timeInfo.tscTimestamp + 1, highWord(now));
+    Atomics.store(words, at + timeInfo.systemTime, lowWord(now));
+    Atomics.store(words, at + timeInfo.systemTime + 1, highWord(now));
     Atomics.store(words, at + timeInfo.tscToSystemMul, TSC_TO_SYSTEM_MUL | 0);
     Atomics.store(words, at + timeInfo.shiftAndFlags, TSC_SHIFT | (TSC_STABLE << 8));
     Atomics.add(words, at + timeInfo.version, 1);

@@ -8,7 +8,7 @@ import { type Runstates, runstate } from './runstate.js';
 import type { TimeSource } from './time-source.js';
 import type { Vcpus } from './vcpus.js';
 import type { Virqs } from './virqs.js';
-import { setWide, wide } from './wide.js';
+import { setWide, timesOf, wide } from './wide.js';
 
 const MILLISECOND = 1e6;
 /** The longest period (time.h `STIME_DELTA_MAX`). */
@@ -32,7 +32,7 @@ const nanoseconds = (what: string, value: number): number => {
  */
 export class Timers {
   readonly #memory: MachineMemory;
-  readonly #words: Int32Array;
+  readonly #times: Float64Array;
   readonly #vcpus: Vcpus;
   readonly #runstates: Runstates;
   readonly #virqs: Virqs;
@@ -49,7 +49,7 @@ export class Timers {
     source: TimeSource,
   ) {
     this.#memory = memory;
-    this.#words = memory.words;
+    this.#times = timesOf(memory);
     this.#vcpus = vcpus;
     this.#runstates = runstates;
     this.#virqs = virqs;
@@ -147,13 +147,12 @@ export class Timers {
 
   /** Whether a vCPU's periodic timer is set. */
   hasPeriod(slot: number, vcpu: number): boolean {
-    const at = this.#at(slot, vcpu) + timerWord.period;
-    return ((this.#words[at] as number) | (this.#words[at + 1] as number)) !== 0;
+    return wide(this.#times, this.#at(slot, vcpu) + timerWord.period) !== 0;
   }
 
   /** When a vCPU's periodic timer fired last, in nanoseconds of system time. */
   lastPeriod(slot: number, vcpu: number): number {
-    return wide(this.#words, this.#at(slot, vcpu) + timerWord.periodicLast);
+    return wide(this.#times, this.#at(slot, vcpu) + timerWord.periodicLast);
   }
 
   /** The earliest deadline of a slot's domain, in nanoseconds of system time; Infinity for none. */
@@ -162,13 +161,13 @@ export class Timers {
     const count = this.#vcpus.count(slot);
     for (let vcpu = 0; vcpu < count; vcpu++) {
       const at = this.#at(slot, vcpu);
-      const singleshot = wide(this.#words, at + timerWord.singleshot);
+      const singleshot = wide(this.#times, at + timerWord.singleshot);
       if (singleshot !== 0 && singleshot < next) next = singleshot;
-      const poll = wide(this.#words, at + timerWord.poll);
+      const poll = wide(this.#times, at + timerWord.poll);
       if (poll !== 0 && poll < next) next = poll;
-      const period = wide(this.#words, at + timerWord.period);
+      const period = wide(this.#times, at + timerWord.period);
       if (period === 0 || this.#runstates.state(slot, vcpu) !== runstate.running) continue;
-      next = Math.min(next, wide(this.#words, at + timerWord.periodicLast) + period);
+      next = Math.min(next, wide(this.#times, at + timerWord.periodicLast) + period);
     }
     return next;
   }
@@ -178,12 +177,12 @@ export class Timers {
     const count = this.#vcpus.count(slot);
     for (let vcpu = 0; vcpu < count; vcpu++) {
       const at = this.#at(slot, vcpu);
-      const singleshot = wide(this.#words, at + timerWord.singleshot);
+      const singleshot = wide(this.#times, at + timerWord.singleshot);
       if (singleshot !== 0 && singleshot <= now) {
         this.#set(slot, vcpu, timerWord.singleshot, 0);
         this.#virqs.raise(slot, vcpu, virq.timer);
       }
-      const poll = wide(this.#words, at + timerWord.poll);
+      const poll = wide(this.#times, at + timerWord.poll);
       if (poll !== 0 && poll <= now) {
         this.#set(slot, vcpu, timerWord.poll, 0);
         this.#pollers.unblock(slot, vcpu);
@@ -195,8 +194,8 @@ export class Timers {
   /** A vCPU has begun to run, or runs: its periodic timer fires if its period has passed (core.c `vcpu_periodic_timer_work`). */
   switchedIn(slot: number, vcpu: number, now: number): void {
     const at = this.#at(slot, vcpu);
-    const period = wide(this.#words, at + timerWord.period);
-    if (period === 0 || now < wide(this.#words, at + timerWord.periodicLast) + period) return;
+    const period = wide(this.#times, at + timerWord.period);
+    if (period === 0 || now < wide(this.#times, at + timerWord.periodicLast) + period) return;
     this.#virqs.raise(slot, vcpu, virq.timer);
     this.#set(slot, vcpu, timerWord.periodicLast, now);
   }
@@ -222,6 +221,6 @@ export class Timers {
   }
 
   #set(slot: number, vcpu: number, timer: number, value: number): void {
-    setWide(this.#words, this.#at(slot, vcpu) + timer, value);
+    setWide(this.#times, this.#at(slot, vcpu) + timer, value);
   }
 }

@@ -51,6 +51,11 @@ export class Vcpus {
     );
   }
 
+  /** Whether more than an upcall waits for a vCPU: attention was asked for, or it is blocked. */
+  isSpecial(slot: number, vcpu: number): boolean {
+    return (this.attention(slot) & (1 << vcpu)) !== 0 || this.isBlocked(slot, vcpu);
+  }
+
   /** Whether a vCPU waits for an event: by SCHEDOP_block or SCHEDOP_poll. */
   isBlocked(slot: number, vcpu: number): boolean {
     return ((this.#words[this.word(slot, vcpu) + vcpuWord.flags] as number) & vcpuFlag.blocked) !== 0;
@@ -61,11 +66,6 @@ export class Vcpus {
     const at = this.word(slot, vcpu) + vcpuWord.flags;
     const flags = this.#words[at] as number;
     this.#words[at] = on ? flags | flag : flags & ~flag;
-  }
-
-  /** One pause more that stands on the domain as a whole: no vCPU of its may run. */
-  pauseAll(slot: number): void {
-    Atomics.add(this.#words, this.#memory.control(slot) + control.pauseCount, 1);
   }
 
   /** Asks for a vCPU to be entered though it may have no upcall; who does so kicks its domain next. */

@@ -24,7 +24,8 @@ export interface DomainBindings {
   readonly grants: GrantTable;
   readonly physdev: Physdev;
   readonly store: XenStore;
-  readonly vcpus: Vcpus;
+  /** Called when the domain's code first asks for its vCPUs. */
+  readonly vcpus: () => Vcpus;
   readonly sched: Sched;
   readonly log: (entry: LogEntry) => void;
   readonly report: (value: Plain) => void;
@@ -44,7 +45,7 @@ export const bindDomain = (
   container.bind(GrantTable).toConstantValue(grants);
   container.bind(Physdev).toConstantValue(physdev);
   container.bind(XenStore).toConstantValue(store);
-  container.bind(Vcpus).toConstantValue(vcpus);
+  container.bind(Vcpus).toDynamicValue(vcpus).inSingletonScope();
   container.bind(Sched).toConstantValue(sched);
   container.bind(Traps).toDynamicValue(traps).inSingletonScope();
   container.bind(Log).toConstantValue({ write: log });

@@ -24,6 +24,7 @@ export class GuestEntry {
   readonly #onEntry: OnEntry[] = [];
   readonly #resumes: (() => void)[][] = [];
   readonly #held: number[] = [];
+  #accounts = true;
   #current = 0;
   /** Whether a vCPU has registered an event callback: then events come to it by a step of the entry, and else as they are. */
   hasEventCallback: (vcpu: number) => boolean = () => false;
@@ -112,21 +113,35 @@ export class GuestEntry {
     const { hypervisor, isGone, domid } = this.#own;
     if (isGone) return 0;
     this.#current = vcpu;
-    if (hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) this.#switchIn(vcpu);
-    hypervisor.sched.unblock(this.#slot, vcpu);
-    hypervisor.vcpus.takeAttention(this.#slot, vcpu);
-    this.#resume(this.#resumes[vcpu]);
-    this.#resume(this.virtualTimers.due(vcpu));
+    if (this.#accounts && hypervisor.runstates.state(this.#slot, vcpu) !== runstate.running) this.#switchIn(vcpu);
+    const isSpecial = hypervisor.vcpus.isSpecial(this.#slot, vcpu);
+    if (isSpecial) this.#attend(vcpu);
     let delivered = 0;
     for (let i = 0; i < this.#onEntry.length; i++) delivered += (this.#onEntry[i] as OnEntry)(vcpu, limit);
-    // A step may have masked upcalls, or ended the domain.
-    if (!hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return delivered;
+    // What was done may have masked upcalls, or ended the domain.
+    if ((isSpecial || this.#onEntry.length > 0) && !hypervisor.doorbell.hasUpcallOn(domid, vcpu)) return delivered;
     if (this.#onEntry.length > 0 && this.hasEventCallback(vcpu)) return delivered;
     return delivered + this.#channels.enter(limit, vcpu);
   }
 
+  /**
+   * Keeps no runstates until {@link account} is called: the vCPUs are offline as far as anybody sees. For where two looks at the clock
+   * for each sleep cost more than an event.
+   */
+  dispense(): void {
+    this.#accounts = false;
+  }
+
+  /** Keeps the runstates from now on. */
+  account(): void {
+    if (this.#accounts || this.#own.isGone) return;
+    this.#accounts = true;
+    this.#switchIn(this.#current);
+  }
+
   /** No vCPU has anything more to do. */
   leaveAll(): void {
+    if (!this.#accounts) return;
     const { vcpus } = this;
     for (let vcpu = 0; vcpu < vcpus; vcpu++) this.leave(vcpu);
   }
@@ -147,6 +162,13 @@ export class GuestEntry {
       this.#held.splice(this.#held.indexOf(vcpu), 1);
       this.leave(vcpu);
     };
+  }
+
+  /** A vCPU that was offline may run from now on, and has nothing to do yet: it is blocked. */
+  begin(vcpu: number): void {
+    const { hypervisor, isGone } = this.#own;
+    if (isGone || !this.#accounts || hypervisor.runstates.state(this.#slot, vcpu) !== runstate.offline) return;
+    if (hypervisor.vcpus.mayRun(this.#slot, vcpu)) this.#change(vcpu, runstate.blocked);
   }
 
   /** A vCPU that does not run wants to, or one that runs is pre-empted: it is runnable from now on, or offline. */
@@ -176,6 +198,14 @@ export class GuestEntry {
     if (next === this.#deadline) return;
     this.#deadline = next;
     this.onDeadline();
+  }
+
+  #attend(vcpu: number): void {
+    const { hypervisor } = this.#own;
+    hypervisor.sched.unblock(this.#slot, vcpu);
+    hypervisor.vcpus.takeAttention(this.#slot, vcpu);
+    this.#resume(this.#resumes[vcpu]);
+    this.#resume(this.virtualTimers.due(vcpu));
   }
 
   #switchIn(vcpu: number): void {

@@ -239,9 +239,10 @@ export class LocalMachine extends HypervisorMachine {
   }
 
   async #start(domid: Domid): Promise<void> {
-    const { domain, config, store } = this.#domain(domid);
+    const { domain, config, store, entry } = this.#domain(domid);
     this.#server.introduce(domid, store.port);
     this.#domain(domid).introduced = true;
+    entry.begin(0);
     if (config.module === undefined) return;
     await startDomain(
       domain,
@@ -370,7 +371,7 @@ export class LocalMachine extends HypervisorMachine {
   #processors(domid: Domid, { channels, entry, vcpus }: LocalPlace): Pick<DomainBindings, 'vcpus' | 'sched'> {
     const own = (vcpu: number): LocalVcpu => vcpus[vcpu] as LocalVcpu;
     return {
-      vcpus: new HypervisorVcpus(this.hypervisor, domid, channels, entry, (vcpu, ns) => own(vcpu).spend(ns)),
+      vcpus: () => new HypervisorVcpus(this.hypervisor, domid, channels, entry, (vcpu, ns) => own(vcpu).spend(ns)),
       sched: new HypervisorSched(this.hypervisor, domid, entry, (vcpu) => own(vcpu).yield()),
     };
   }

@@ -122,7 +122,10 @@ export class LocalVcpu implements Runnable, Competitor {
 
   /** It was decided whether the vCPU may run. */
   look(): void {
-    if (this.#mayRun) return;
+    if (this.#mayRun) {
+      this.#entry.begin(this.#vcpu);
+      return;
+    }
     this.#count();
     this.#release();
     const state = this.#state;

@@ -10,8 +10,7 @@ import { HostClock } from '../hypervisor/host-clock.js';
 import { HypervisorPhysdev } from '../hypervisor/physdev.js';
 import { HypervisorSched } from '../hypervisor/sched.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
-import { HypervisorVcpus } from '../hypervisor/vcpus.js';
-import { computing } from './compute.js';
+import { vcpusOf } from './compute.js';
 import type { DomainThreadData } from './messages.js';
 
 /** What of a domain is told to its thread as data. */
@@ -49,6 +48,7 @@ export const houseDomain = (
   const channels = new HypervisorEventChannels(hypervisor, domid, onError, linger);
   const grants = new HypervisorGrantTable(hypervisor, domid);
   const entry = new GuestEntry(hypervisor, domid, channels, onError);
+  entry.dispense();
   bindDomain(
     domain,
     { cmdline, ...(offer === undefined ? {} : { offer }) },
@@ -57,7 +57,7 @@ export const houseDomain = (
       channels,
       grants,
       physdev: new HypervisorPhysdev(hypervisor, domid),
-      vcpus: new HypervisorVcpus(hypervisor, domid, channels, entry, computing(hypervisor, domid, entry)),
+      vcpus: () => vcpusOf(hypervisor, domid, channels, entry),
       sched: new HypervisorSched(hypervisor, domid, entry),
       store: new RingXenStore(grants.adopt(storeFrame), channels.adopt(storePort)),
       log: write,

@@ -30,8 +30,7 @@ import { HypervisorSched } from '../hypervisor/sched.js';
 import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
 import { HypervisorTraps } from '../hypervisor/traps.js';
-import { HypervisorVcpus } from '../hypervisor/vcpus.js';
-import { computing } from './compute.js';
+import { vcpusOf } from './compute.js';
 import { DomainLoop, enterable } from './domain-loop.js';
 import { DomainThread, type DomainThreadEvents } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
@@ -459,6 +458,7 @@ export class ThreadsMachine extends HypervisorMachine {
     const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(domid, name, error));
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
     const entry = new GuestEntry(this.hypervisor, domid, channels, (error) => this.#fault(domid, name, error));
+    entry.dispense();
     entry.onDeadline = () => this.#loop.schedule();
     this.#loop.add(domid, enterable(entry));
     return { domain, channels, grants, entry };
@@ -472,7 +472,7 @@ export class ThreadsMachine extends HypervisorMachine {
       channels,
       grants,
       physdev: new HypervisorPhysdev(this.hypervisor, domid),
-      vcpus: new HypervisorVcpus(this.hypervisor, domid, channels, entry, computing(this.hypervisor, domid, entry)),
+      vcpus: () => vcpusOf(this.hypervisor, domid, channels, entry),
       sched: new HypervisorSched(this.hypervisor, domid, entry),
       store,
       log: (entry) => this.#write(domid, name, entry),

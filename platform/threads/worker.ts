@@ -88,7 +88,13 @@ const go = async (): Promise<void> => {
 const answer = (id: number): void => {
   const active = activeRequests();
   const busy = loop.isBusy || active.some((name) => name !== 'Timeout');
-  tell({ type: 'answer', id, busy, waits: active.length > 0, delivered: loop.delivered });
+  tell({
+    type: 'answer',
+    id,
+    busy,
+    waits: active.length > 0 || entry.msLeft !== Number.POSITIVE_INFINITY,
+    delivered: loop.delivered,
+  });
 };
 
 const take = (message: ToDomain): void => {

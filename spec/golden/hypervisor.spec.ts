@@ -10,7 +10,9 @@ import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { GRANTS_PER_FRAME, PAGE_WORDS } from '../../core/hypervisor/layout.js';
 import { MachineMemory } from '../../core/hypervisor/memory.js';
 import { portState } from '../../core/hypervisor/ports.js';
+import { runstate, runstateBytes } from '../../core/hypervisor/runstate.js';
 import { portsOf2Level } from '../../core/hypervisor/shared-info.js';
+import { TIME_INFO_BYTES } from '../../core/hypervisor/time-pages.js';
 import { GNTTAB_RESERVED_XENSTORE } from '../../xenstore/ring-page.js';
 import { type AbiName, abis, golden, headers } from './golden.js';
 
@@ -137,6 +139,24 @@ describe(`our grant-table hypercall against ${headers}`, () => {
     const prefix = 'GNTTABOP_';
     const numbers = Object.entries(c).filter(([name]) => name.startsWith(prefix));
     expect(gnttabop).to.eql(Object.fromEntries(numbers.map(([name, value]) => [name.slice(prefix.length), value])));
+  });
+});
+
+describe(`our vCPUs against ${headers}`, () => {
+  it('number their runstates as vcpu.h', () => {
+    expect(runstate).to.eql({
+      running: c.RUNSTATE_running,
+      runnable: c.RUNSTATE_runnable,
+      blocked: c.RUNSTATE_blocked,
+      offline: c.RUNSTATE_offline,
+    });
+  });
+
+  it('have a vcpu_runstate_info and a vcpu_time_info of the headers’ sizes', () => {
+    for (const abi of abis) {
+      expect(runstateBytes(abi === 'x86_32')).to.equal(golden[abi].vcpu_runstate_info?.size);
+      expect(TIME_INFO_BYTES).to.equal(golden[abi].vcpu_time_info?.size);
+    }
   });
 });
 

@@ -184,6 +184,14 @@ describe('the scheduling operations', () => {
       expect(xen().doorbell.hasUpcallOn(dom2, 0)).to.equal(false);
     });
 
+    it('is ended when somebody dies, who may have been about to end it', () => {
+      const [, port] = line();
+      xen().eventChannels.mask(dom1, port);
+      ok(sched().poll(dom1, 1, [port], 0));
+      xen().recover(dom0, dom2);
+      expect([isDue(0), isDue(1)]).to.deep.equal([false, true]);
+    });
+
     it('leaves alone who does not poll any more', () => {
       const [raise, port] = line();
       xen().eventChannels.mask(dom1, port);

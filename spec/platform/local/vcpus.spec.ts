@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { firstValueFrom } from 'rxjs';
+import { runstate } from '../../../core/hypervisor/runstate.js';
 import {
   Clock,
   type Domain,
@@ -62,6 +63,16 @@ describe('the vCPUs of a local machine', () => {
       .to.throw(XenError, 'has no vCPU 3')
       .with.property('code', 'ENOENT');
     expect(await outcome(machine.boot({ name: 'too-many', vcpus: 33 }))).to.be.instanceOf(RangeError);
+  });
+
+  it('are offline until their domain runs, and blocked while it has nothing to do', async () => {
+    await make();
+    const domid = await machine.toolstack.create({ name: 'idle' });
+    const state = (): number => machine.hypervisor.runstates.state(machine.hypervisor.memory.slotOf(domid), 0);
+    expect(state()).to.equal(runstate.offline);
+    await machine.toolstack.unpause(domid);
+    await machine.idle();
+    expect(state()).to.equal(runstate.blocked);
   });
 
   it('run what is left for them, each on its own', async () => {
