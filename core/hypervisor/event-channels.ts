@@ -242,7 +242,7 @@ export class EventChannelOps {
     const page = this.#sharedInfo.at(slot);
     const abi32 = this.#sharedInfo.isAbi32(slot);
     if (this.#sharedInfo.clearMask(page, abi32, port) && this.#sharedInfo.isPending(page, port)) {
-      this.#select(slot, page, abi32, port);
+      if (this.#select(slot, page, abi32, port)) this.#endPoll(slot, page, port);
     }
     return 0;
   }
@@ -276,15 +276,17 @@ export class EventChannelOps {
     if (abi32 && port >= EVENTS_32) return;
     const page = this.#sharedInfo.pageOf(slot, abi32);
     if (this.#sharedInfo.setPending(page, port)) return;
-    if (!this.#sharedInfo.isMasked(page, abi32, port)) this.#select(slot, page, abi32, port);
-    if (this.#pollers.any(slot)) this.#pollers.wake(slot, port);
+    const kicked = !this.#sharedInfo.isMasked(page, abi32, port) && this.#select(slot, page, abi32, port);
+    if (!this.#pollers.any(slot)) return;
+    if (kicked) this.#endPoll(slot, page, port);
+    this.#pollers.wake(slot, port);
   }
 
   /** Whether a pending port notifies another vCPU than the one that has found it; that one is then told, if it was not. */
   handsOn(slot: number, vcpu: number, port: number): boolean {
     const page = this.#sharedInfo.at(slot);
     if (this.#notified(slot, page, port) === this.#sharedInfo.infoIn(page, vcpu)) return false;
-    this.#select(slot, page, this.#sharedInfo.isAbi32(slot), port);
+    if (this.#select(slot, page, this.#sharedInfo.isAbi32(slot), port)) this.#endPoll(slot, page, port);
     return true;
   }
 
@@ -413,12 +415,17 @@ export class EventChannelOps {
     return false;
   }
 
-  #select(slot: number, page: number, abi32: boolean, port: number): void {
+  /** Whether the vCPU was kicked: it had no upcall before. */
+  #select(slot: number, page: number, abi32: boolean, port: number): boolean {
     const info = this.#notified(slot, page, port);
-    if (this.#sharedInfo.select(info, abi32, port)) return;
-    if (this.#sharedInfo.setUpcall(info)) return;
-    if (this.#pollers.any(slot)) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
+    if (this.#sharedInfo.select(info, abi32, port) || this.#sharedInfo.setUpcall(info)) return false;
     this.#doorbell.kick(slot);
+    return true;
+  }
+
+  /** The vCPU that a port notifies was kicked, which ends its poll whatever that waits for (event_channel.h `vcpu_kick`). */
+  #endPoll(slot: number, page: number, port: number): void {
+    this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, this.#notified(slot, page, port)));
   }
 
   /**
