@@ -91,6 +91,9 @@ export abstract class GrantTable {
    * private copies with. Returns a function bound to the two pages that allocates nothing when called.
    */
   abstract copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void;
-  /** How large this domain's table is, and may become (GNTTABOP_query_size). */
+  /**
+   * How large this domain's table is, and may become (GNTTABOP_query_size).
+   * @throws XenError ENOSYS where the platform cannot ask
+   */
   abstract get size(): GrantTableSize;
 }

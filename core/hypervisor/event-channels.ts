@@ -242,7 +242,7 @@ export class EventChannelOps {
     const page = this.#sharedInfo.at(slot);
     const abi32 = this.#sharedInfo.isAbi32(slot);
     if (this.#sharedInfo.clearMask(page, abi32, port) && this.#sharedInfo.isPending(page, port)) {
-      if (this.#select(slot, page, abi32, port)) this.#endPoll(slot, page, port);
+      this.#select(slot, page, abi32, port);
     }
     return 0;
   }
@@ -267,18 +267,20 @@ export class EventChannelOps {
   }
 
   /**
-   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. Then who polls the port is woken.
-   * It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
+   * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. Then who
+   * polls the port is woken. It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
    * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
    */
   raise(slot: number, port: number): void {
-    const abi32 = this.#sharedInfo.isAbi32(slot);
+    const flags = this.#sharedInfo.flags(slot);
+    const abi32 = (flags & domainFlag.abi32) !== 0;
     if (abi32 && port >= EVENTS_32) return;
-    const page = this.#sharedInfo.pageOf(slot, abi32);
+    const page = this.#sharedInfo.pageOf(slot, flags);
     if (this.#sharedInfo.setPending(page, port)) return;
-    const kicked = !this.#sharedInfo.isMasked(page, abi32, port) && this.#select(slot, page, abi32, port);
+    const info = this.#sharedInfo.isMasked(page, abi32, port) ? 0 : this.#mark(slot, page, abi32, port);
+    // Looked at once, whatever they wait for: this is what each event costs those who do not poll.
     if (!this.#pollers.any(slot)) return;
-    if (kicked) this.#endPoll(slot, page, port);
+    if (info !== 0) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
     this.#pollers.wake(slot, port);
   }
 
@@ -286,7 +288,7 @@ export class EventChannelOps {
   handsOn(slot: number, vcpu: number, port: number): boolean {
     const page = this.#sharedInfo.at(slot);
     if (this.#notified(slot, page, port) === this.#sharedInfo.infoIn(page, vcpu)) return false;
-    if (this.#select(slot, page, this.#sharedInfo.isAbi32(slot), port)) this.#endPoll(slot, page, port);
+    this.#select(slot, page, this.#sharedInfo.isAbi32(slot), port);
     return true;
   }
 
@@ -415,17 +417,17 @@ export class EventChannelOps {
     return false;
   }
 
-  /** Whether the vCPU was kicked: it had no upcall before. */
-  #select(slot: number, page: number, abi32: boolean, port: number): boolean {
-    const info = this.#notified(slot, page, port);
-    if (this.#sharedInfo.select(info, abi32, port) || this.#sharedInfo.setUpcall(info)) return false;
-    this.#doorbell.kick(slot);
-    return true;
+  #select(slot: number, page: number, abi32: boolean, port: number): void {
+    const info = this.#mark(slot, page, abi32, port);
+    if (info !== 0 && this.#pollers.any(slot)) this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, info));
   }
 
-  /** The vCPU that a port notifies was kicked, which ends its poll whatever that waits for (event_channel.h `vcpu_kick`). */
-  #endPoll(slot: number, page: number, port: number): void {
-    this.#pollers.unblock(slot, this.#sharedInfo.vcpuOf(page, this.#notified(slot, page, port)));
+  /** Selects a pending port, and tells its vCPU; the vcpu_info of one that had not been told, else 0. */
+  #mark(slot: number, page: number, abi32: boolean, port: number): number {
+    const info = this.#notified(slot, page, port);
+    if (this.#sharedInfo.select(info, abi32, port) || this.#sharedInfo.setUpcall(info)) return 0;
+    this.#doorbell.kick(slot);
+    return info;
   }
 
   /**

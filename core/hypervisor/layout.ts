@@ -33,10 +33,11 @@ export const MAGIC = 0x53585203;
 
 /**
  * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, shared_info
- * once more, for a domain of the 32-bit ABI, two of vCPUs, one of physical interrupts. Who raises an event without the lock may still take the slot for that of the domain
- * before; in a page of the other ABI it would set a bit of the mask where it means one of PENDING.
+ * once more, for a domain of the 32-bit ABI, two of vCPUs, one of physical interrupts, and for a domain of Arm one of vcpu_info and
+ * its shared_info. Who raises an event without the lock may still take the slot for that of the domain before; in a page of another
+ * ABI it would set a bit of the mask where it means one of PENDING.
  */
-export const SLOT_PAGES = 8;
+export const SLOT_PAGES = 10;
 /** As many domains as the slot field of a port's word can tell apart. */
 export const MAX_SLOTS = 256;
 
@@ -103,6 +104,7 @@ export const slotPage = {
   sharedInfo32: 4 * PAGE_WORDS,
   vcpus: 5 * PAGE_WORDS,
   pirqs: 7 * PAGE_WORDS,
+  sharedInfoArm: 9 * PAGE_WORDS,
 } as const;
 
 /** vCPUs that a domain can have: as many as shared_info has room for (xen.h `XEN_LEGACY_MAX_VCPUS`). */
@@ -154,7 +156,7 @@ export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } 
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */
-export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4, runstateUpdate: 8 } as const;
+export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4, runstateUpdate: 8, arm: 16 } as const;
 
 /** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
 export const PORTS_PER_BUCKET = 64;

@@ -5,10 +5,12 @@ import { bounceFor, type Exceptions, vector } from './exceptions.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { SharedInfo } from './shared-info.js';
 import { eflags, field, flat, type RunningVcpu, type VcpuContexts } from './vcpu-context.js';
-import type { Vcpus } from './vcpus.js';
 import { isCanonical, trapMasks, type VirtualIdts } from './virtual-idt.js';
 
-/** Xen has crashed a domain for what a vCPU of its did (`domain_crash`); the domain alone. It runs no more. */
+/**
+ * Why Xen crashes a domain for what a vCPU of its did (`domain_crash`); the domain alone. That vCPU takes nothing any more; who is told
+ * so shuts the domain down, as sched.h's SHUTDOWN_crash.
+ */
 export class DomainCrash extends Error {
   override readonly name = 'DomainCrash';
 
@@ -38,11 +40,9 @@ export class ReturnToGuest {
   readonly #exceptions: Exceptions;
   readonly #sharedInfo: SharedInfo;
   readonly #idts: VirtualIdts;
-  readonly #vcpus: Vcpus;
 
   constructor(
     contexts: VcpuContexts,
-    vcpus: Vcpus,
     memory: GuestMemory,
     idts: VirtualIdts,
     frames: BounceFrames,
@@ -52,7 +52,6 @@ export class ReturnToGuest {
     this.#contexts = contexts;
     this.#memory = memory;
     this.#idts = idts;
-    this.#vcpus = vcpus;
     this.#frames = frames;
     this.#exceptions = exceptions;
     this.#sharedInfo = sharedInfo;
@@ -77,7 +76,7 @@ export class ReturnToGuest {
     return frames;
   }
 
-  /** Crashes the domain for what a vCPU of its did (`domain_crash`): it is paused for good. */
+  /** Crashes the domain for what a vCPU of its did, beyond what is seen here. */
   crash(caller: Domid, vcpu: number, why: string): DomainCrash {
     const running = this.#contexts.running(caller, vcpu);
     return running === undefined ? new DomainCrash(caller, vcpu, why) : this.#crash(running, why);
@@ -274,11 +273,8 @@ export class ReturnToGuest {
     context.setNumber(field.bounceFor, why);
   }
 
-  #crash({ domid, slot, vcpu, context }: RunningVcpu, why: string): DomainCrash {
-    if (context.number(field.crashed) === 0) {
-      context.setNumber(field.crashed, 1);
-      this.#vcpus.pauseAll(slot);
-    }
+  #crash({ domid, vcpu, context }: RunningVcpu, why: string): DomainCrash {
+    context.setNumber(field.crashed, 1);
     return new DomainCrash(domid, vcpu, why);
   }
 }

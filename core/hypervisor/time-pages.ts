@@ -1,17 +1,19 @@
 import type { Domid } from '../abi/units.js';
 import type { Frames } from './frames.js';
-import { control, vcpuWord } from './layout.js';
+import { control, domainFlag, vcpuWord } from './layout.js';
 import type { MachineMemory } from './memory.js';
 import type { SharedInfo } from './shared-info.js';
 import type { TimeSource } from './time-source.js';
 import type { Vcpus } from './vcpus.js';
 import { highWord, lowWord, setWide, timesOf, wide } from './wide.js';
 
-/** Words of `struct vcpu_time_info` (xen.h); it begins at the same place in the vcpu_info of both ABIs. */
+/** Words of `struct vcpu_time_info` (xen.h); it begins at the same place in the vcpu_info of both ABIs of x86. */
 export const timeInfo = { version: 0, tscTimestamp: 2, systemTime: 4, tscToSystemMul: 6, shiftAndFlags: 7 } as const;
 /** Bytes of a `struct vcpu_time_info`. */
 export const TIME_INFO_BYTES = 32;
 const TIME_IN_INFO = 8;
+/** On Arm there is no arch_vcpu_info before it (arch-arm.h). */
+const TIME_IN_INFO_ARM = 4;
 
 /** Words of wc_version in shared_info; wc_sec, wc_nsec and wc_sec_hi follow, the last in arch_shared_info for 32 bits. */
 const wallclock = { x64: 768, x32: 576 } as const;
@@ -50,7 +52,8 @@ export class TimePages {
 
   /** The first word of a vCPU's vcpu_time_info. */
   at(slot: number, vcpu: number): number {
-    return this.#sharedInfo.infoOf(slot, vcpu) + TIME_IN_INFO;
+    const isArm = (this.#sharedInfo.flags(slot) & domainFlag.arm) !== 0;
+    return this.#sharedInfo.infoOf(slot, vcpu) + (isArm ? TIME_IN_INFO_ARM : TIME_IN_INFO);
   }
 
   /** The wall-clock time of system time 0, in milliseconds since the Unix epoch, read as a guest reads it: under wc_version. */

@@ -72,7 +72,7 @@ export class Traps {
     const bounces = new BounceFrames(memory.words, this.guestMemory);
     this.#return = new ReturnToGuest(
       this.#contexts,
-      vcpus,
+
       this.guestMemory,
       this.#idts,
       bounces,

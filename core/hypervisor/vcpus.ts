@@ -68,11 +68,6 @@ export class Vcpus {
     this.#words[at] = on ? flags | flag : flags & ~flag;
   }
 
-  /** One pause more that stands on the domain as a whole: no vCPU of its may run. */
-  pauseAll(slot: number): void {
-    Atomics.add(this.#words, this.#memory.control(slot) + control.pauseCount, 1);
-  }
-
   /** Asks for a vCPU to be entered though it may have no upcall; who does so kicks its domain next. */
   attend(slot: number, vcpu: number): void {
     Atomics.or(this.#words, this.#memory.control(slot) + control.attention, 1 << vcpu);

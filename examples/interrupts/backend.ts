@@ -1,5 +1,5 @@
 import { ContainerModule, inject, injectable } from 'inversify';
-import { filter, firstValueFrom, lastValueFrom, map, switchMap, take, tap } from 'rxjs';
+import { filter, firstValueFrom, lastValueFrom, map, switchMap, takeUntil, tap } from 'rxjs';
 import {
   asDomid,
   asPirq,
@@ -19,11 +19,9 @@ import type { Delivery } from './delivery.js';
 export type BackendCommandLine = {
   /** The number by which it knows its device's interrupt. */
   readonly pirq: number;
-  /** How many interrupts it handles. */
-  readonly times: number;
 };
 
-/** Handles the interrupts of its device, and tells the guest of each by an event. */
+/** Handles the interrupts of its device, and tells the guest of each by an event, until the guest is done. */
 @injectable()
 class Backend extends Program {
   constructor(
@@ -37,18 +35,20 @@ class Backend extends Program {
   }
 
   async run(): Promise<void> {
-    const { pirq, times } = this.commandLine.value as BackendCommandLine;
+    const { pirq } = this.commandLine.value as BackendCommandLine;
     const guest = asDomid(Number(await this.store.read('data/guest')));
     using toGuest = this.channels.bindInterdomain(guest, await this.#portOf(guest));
+    await firstValueFrom(toGuest); // whoever binds gets an event at once, for it may have missed one
     using device = this.channels.bindPirq(asPirq(pirq));
     const handled$ = device.pipe(
-      take(times),
+      // The guest has no more to say than that it is done.
+      takeUntil(toGuest),
       tap(() => {
         this.#report({ by: `port ${device.port}`, what: 'PIRQ', text: `interrupt ${pirq} of the host` });
         toGuest.notify();
       }),
     );
-    await lastValueFrom(handled$);
+    await lastValueFrom(handled$, { defaultValue: undefined });
   }
 
   /** The port that the guest has allocated for this domain, once it says so in the store. */

@@ -22,7 +22,7 @@ import type { Delivery } from './delivery.js';
 export type GuestCommandLine = {
   /** The domain of its backend. */
   readonly backend: Domid;
-  /** How many events of its backend it handles, and how many of its timer. */
+  /** How many events of its backend it handles, and how many of its timer. Interrupts that come between two of them are one event. */
   readonly times: number;
   /** How far ahead it sets its timer, in milliseconds. */
   readonly period: number;
@@ -67,6 +67,7 @@ class Guest extends Program {
       concatMap((_, index) => (index === 1 ? this.#breakpoint() : [])),
     );
     await lastValueFrom(merge(events$, this.#ticks$(period).pipe(take(times))), { defaultValue: undefined });
+    fromBackend.notify(); // it is done: a channel carries events both ways
   }
 
   /** VIRQ_TIMER, which is set anew each time, as Linux does. */

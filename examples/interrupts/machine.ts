@@ -20,7 +20,7 @@ export const machine = defineMachine(
     options: {
       times: {
         value: 'N',
-        description: 'how many interrupts of the device, and of the timer, are handled',
+        description: 'how many events of the backend, and of the timer, the guest handles',
         parse: wholeNumber({ min: 2, max: 10_000 }),
         default: 3,
       },
@@ -32,7 +32,7 @@ export const machine = defineMachine(
       const clock = dom0.get(Clock);
       const deliveries = new Deliveries(out);
 
-      const backendLine: BackendCommandLine = { pirq: IRQ, times };
+      const backendLine: BackendCommandLine = { pirq: IRQ };
       const backend = await toolstack.create({ name: 'backend', module: backendModule, cmdline: backendLine });
       const pirq = dom0.get(Physdev).mapPirq(backend, { type: 'gsi', index: IRQ });
       if (pirq !== IRQ) throw new Error(`the backend knows interrupt ${IRQ} of the host as ${pirq}`);
@@ -55,7 +55,7 @@ export const machine = defineMachine(
       await Promise.all([backend, guest].map(async (domid) => expectPoweroff(await machine.shutdownOf(domid))));
       await machine.idle();
       reports.unsubscribe();
-      return deliveries.are({ PIRQ: times, event: times, VIRQ_TIMER: times, int3: 1 });
+      return deliveries.are({ event: times, VIRQ_TIMER: times, int3: 1 });
     },
   },
 );
@@ -80,8 +80,8 @@ class Deliveries {
     this.#out.line(columns.join('  '));
   }
 
-  /** Whether there were as many of each as there should; tells which there were. */
-  are(expected: Readonly<Record<Delivery['what'], number>>): boolean {
+  /** Whether there were as many of each as there should; tells how many there were. */
+  are(expected: Readonly<Partial<Record<Delivery['what'], number>>>): boolean {
     const whats = Object.keys(expected) as Delivery['what'][];
     this.#out.row('counted', whats.map((what) => `${this.#counts.get(what) ?? 0} ${what}`).join(', '));
     return whats.every((what) => this.#counts.get(what) === expected[what]);

@@ -1,6 +1,7 @@
 import { type GntstName, gntst } from '../../core/abi/gntst.js';
 import type { Domid } from '../../core/abi/units.js';
 import { GrantError } from '../../core/errors.js';
+import type { CopyList } from '../../core/hypervisor/copy-list.js';
 
 type Rules = Readonly<Partial<Record<GntstName, string>>>;
 
@@ -33,12 +34,16 @@ const ruleOf = (rules: Rules, status: number): string | undefined =>
 export const mapError = (status: number, peer: Domid, ref: number): GrantError =>
   new GrantError(status, `GNTTABOP_map_grant_ref of reference ${ref} of domain ${peer}`, ruleOf(ofMap, status));
 
-/** Why nothing was copied between a peer's granted page and an own one, or that of another peer. */
-export const copyError = (status: number, peer: Domid, ref: number, to?: Domid, toRef?: number): GrantError => {
-  const other = to === undefined ? '' : ` and reference ${toRef} of domain ${to}`;
-  return new GrantError(
-    status,
-    `GNTTABOP_copy with reference ${ref} of domain ${peer}${other}`,
-    ruleOf(ofCopy, status),
-  );
+const COPY = 'GNTTABOP_copy with';
+
+/** Why an element of a list was not copied between a peer's granted page and an own one. */
+export const copyError = (list: CopyList, index: number, peer: Domid): GrantError => {
+  const status = list.status(index);
+  return new GrantError(status, `${COPY} reference ${list.ref(index)} of domain ${peer}`, ruleOf(ofCopy, status));
+};
+
+/** Why nothing was copied from one peer's granted page to another's. */
+export const peerCopyError = (status: number, from: Domid, source: number, to: Domid, dest: number): GrantError => {
+  const ends = `reference ${source} of domain ${from} and reference ${dest} of domain ${to}`;
+  return new GrantError(status, `${COPY} ${ends}`, ruleOf(ofCopy, status));
 };

@@ -14,7 +14,7 @@ import { gntcopy } from '../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { GRANTS_PER_FRAME } from '../../core/hypervisor/layout.js';
-import { copyError, mapError } from './grant-errors.js';
+import { copyError, mapError, peerCopyError } from './grant-errors.js';
 import { OwnDomain } from './own-domain.js';
 import { FramePage, FrameViews, GrantedPage, MappedPage, OwnPage } from './page.js';
 import { PagePool } from './page-pool.js';
@@ -113,7 +113,7 @@ export class HypervisorGrantTable extends GrantTable {
     for (let i = 0; i < segments.length; i++) {
       const { from: source, fromOffset, to: dest, toOffset, length } = segments[i] as PeerCopySegment;
       const status = grantCopy.copy(domid, from, source, fromOffset, to, dest, toOffset, length, flags);
-      if (status < 0) failed ??= copyError(status, from, source, to, dest);
+      if (status < 0) failed ??= peerCopyError(status, from, source, to, dest);
     }
     if (failed !== undefined) throw failed;
   }
@@ -288,7 +288,7 @@ export class HypervisorGrantTable extends GrantTable {
   #copyList(peer: Domid, list: CopyList, toPeer: boolean): GrantError | undefined {
     const { hypervisor, domid } = this.#own;
     const failed = hypervisor.grantCopy.copyList(domid, peer, list, toPeer);
-    const error = failed < 0 ? undefined : copyError(list.status(failed), peer, list.ref(failed));
+    const error = failed < 0 ? undefined : copyError(list, failed, peer);
     list.clear();
     return error;
   }

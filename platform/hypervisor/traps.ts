@@ -14,6 +14,7 @@ import { CALLBACKF_mask_events, callbackOp, callbackType } from '../../core/hype
 import { guestAddressOf } from '../../core/hypervisor/guest-memory.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { DomainCrash } from '../../core/hypervisor/return-to-guest.js';
+import { shutdownReason } from '../../core/hypervisor/sched.js';
 import { field, flat } from '../../core/hypervisor/vcpu-context.js';
 import type { HypervisorEventChannels } from './event-channels.js';
 import type { GuestEntry } from './guest-entry.js';
@@ -29,7 +30,7 @@ export interface TrapsParts {
   readonly entry: GuestEntry;
   /** Told of what a handler throws. */
   readonly onError: (error: unknown) => void;
-  /** Told, once, that the domain has crashed. */
+  /** Told, once, why the domain has crashed, before it is shut down for that (SHUTDOWN_crash). */
   readonly onCrash: (crash: DomainCrash) => void;
 }
 
@@ -231,7 +232,9 @@ export class HypervisorTraps extends Traps {
   readonly #crashed = (crash: DomainCrash): void => {
     if (this.#hasCrashed) return;
     this.#hasCrashed = true;
-    this.#parts.onCrash(crash);
+    const { hypervisor, domid, onCrash } = this.#parts;
+    onCrash(crash);
+    hypervisor.sched.shutdown(domid, shutdownReason.crash);
   };
 
   #check(result: number, what: string): void {

@@ -11,7 +11,7 @@ import { gntmap, type MapGrantRef, type UnmapGrantRef } from '../../../core/hype
 import type { SwapGrantRef } from '../../../core/hypervisor/grant-swap.js';
 import { gnttabop } from '../../../core/hypervisor/grant-table-ops.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { header } from '../../../core/hypervisor/layout.js';
+import { control, header, life } from '../../../core/hypervisor/layout.js';
 import { betweenLocks } from './between-locks.js';
 import { expectSound } from './invariants.js';
 import { addDomain, bytesOf, dom0, dom1, dom2, dom3, grant, machine, nobody, ok } from './machine.js';
@@ -328,37 +328,60 @@ describe('Xen’s security advisories on grants', () => {
       expectSound(hypervisor, 'after the end');
     });
 
-    it('also where another’s thread is mourned in between, which ends what was begun', () => {
+    it('the end of a domain with many ports', () => {
+      for (let port = 1; port <= 1000; port++) ok(hypervisor.eventChannels.allocUnbound(dom2, dom2, dom3));
+      const left: number[] = [];
+      const note = (): number => left.push(hypervisor.ledger(dom2).ports.unbound);
+      betweenLocks(hypervisor, note, () => ok(hypervisor.destroyDomain(dom0, dom2)));
+      expect(left.slice(0, 4)).to.deep.equal([745, 489, 233, 0]);
+    });
+
+    it('also where another’s thread is mourned in between, which ends what was begun: its frames are others’ then', () => {
       large();
       const mended: string[] = [];
+      const pages: number[] = [];
       betweenLocks(
         hypervisor,
         (time) => {
-          if (time === 3) mended.push(...hypervisor.recover(dom0, dom3));
+          if (time !== 2) return;
+          mended.push(...hypervisor.recover(dom0, dom3));
+          for (let page = 1; page > 0; page = hypervisor.pages.populate(dom3, dom3, 1)) if (page > 1) pages.push(page);
+          for (const page of pages) bytesOf(hypervisor, page).fill(0x11);
         },
         () => ok(hypervisor.destroyDomain(dom0, dom2)),
       );
       expect(mended).to.deep.equal(['domain 2 was not destroyed to the end']);
       expect(hypervisor.domains.lifeOf(dom2)).to.equal('none');
+      expect(pages.length).to.be.above(many);
+      expect(pages.filter((page) => bytesOf(hypervisor, page).some((byte) => byte !== 0x11))).to.deep.equal([]);
+      for (const page of pages) ok(hypervisor.pages.release(dom3, page, 1));
       expectSound(hypervisor, 'after both');
-      addDomain(hypervisor, dom2);
     });
 
-    it('also where a new domain has the slot and the domid by then: it is not destroyed in its place', () => {
-      large();
-      betweenLocks(
-        hypervisor,
-        (time) => {
-          if (time !== 3) return;
-          hypervisor.recover(dom0, dom3);
-          addDomain(hypervisor, dom2);
-        },
-        () => ok(hypervisor.destroyDomain(dom0, dom2)),
-      );
-      expect(hypervisor.domains.lifeOf(dom2)).to.equal('alive');
-      grant(hypervisor, dom2, dom1);
-      expectSound(hypervisor, 'after the new domain came');
-    });
+    for (const [what, now] of [
+      ['lives', life.alive],
+      ['is dying in its turn', life.dying],
+    ] as const) {
+      it(`also where a new domain has the slot and the domid by then, and ${what}: it is not destroyed in its place`, () => {
+        large();
+        let own = { ref: 0 as GrantRef, frame: 0 };
+        betweenLocks(
+          hypervisor,
+          (time) => {
+            if (time !== 2) return;
+            hypervisor.recover(dom0, dom3);
+            addDomain(hypervisor, dom2);
+            own = grant(hypervisor, dom2, dom1);
+            const { memory } = hypervisor;
+            memory.words[memory.control(memory.slotOf(dom2)) + control.life] = now;
+          },
+          () => ok(hypervisor.destroyDomain(dom0, dom2)),
+        );
+        expect(hypervisor.domains.lifeOf(dom2)).to.equal(now === life.alive ? 'alive' : 'dying');
+        expect(hypervisor.frames.isPage(own.frame, dom2)).to.equal(true);
+        expect(hypervisor.grantMap.map(dom1, dom2, own.ref, hostMap)).to.be.at.least(0);
+      });
+    }
 
     it('also after it was given up midway, by the next call of the same kind', () => {
       large();

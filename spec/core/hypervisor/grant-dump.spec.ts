@@ -52,10 +52,10 @@ describe('debug key g (grant_table.c gnttab_usage_print_all)', () => {
     const { ref, frame } = grant(hypervisor, dom1, dom2);
     ok(hypervisor.grantMap.map(dom2, dom1, ref, hostMap | readonly));
     const entry = hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom1), ref);
-    hypervisor.memory.words[entry] = 1 | 4 | 8 | 32 | 128 | (0x7fef << 16);
+    hypervisor.memory.words[entry] = 1 | 4 | 8 | 32 | 128 | 256 | (0x7fef << 16);
     hypervisor.memory.words[entry + 1] = -1;
     expect(entries()).to.deep.equal([
-      `[0x008]      2 ${hex(frame, 5)} 0x00000100      32751 0xffffffff 0xad  d1 -> d2`,
+      `[0x008]      2 ${hex(frame, 5)} 0x00000100      32751 0xffffffff 0x1ad  d1 -> d2`,
     ]);
   });
 

@@ -6,7 +6,7 @@ import { gtf } from '../../../core/hypervisor/grant-entries.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import { GrantPins, pinOf } from '../../../core/hypervisor/grant-pins.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { control, header, life, PAGE_WORDS, slotPage } from '../../../core/hypervisor/layout.js';
+import { control, header, life, PAGE_WORDS, slotPage, vcpuWord } from '../../../core/hypervisor/layout.js';
 import { flagsOf, granterOf, Maptrack, mapping } from '../../../core/hypervisor/maptrack.js';
 import { NR_IRQS, NR_PIRQS, PirqTable } from '../../../core/hypervisor/pirq-table.js';
 import {
@@ -142,6 +142,10 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
     const lists = [
       ...words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
       ...words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+      ...Array.from({ length: hypervisor.vcpus.count(slot) }, (_, vcpu) => {
+        const table = words[hypervisor.vcpus.word(slot, vcpu) + vcpuWord.trapTable] as number;
+        return table === 0 ? [] : [table, table + 1];
+      }).flat(),
     ];
     for (const frame of lists) {
       if (frame === 0) continue;

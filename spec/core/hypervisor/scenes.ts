@@ -57,6 +57,11 @@ export const scenes: readonly Scene[] = [
     },
   },
   {
+    name: 'the first set_trap_table of a vCPU, which takes its frames',
+    caller: dom1,
+    prepare: (h) => () => ok(h.traps.setTrapTable(dom1, 0, [{ vector: 3, flags: 0, cs: 0xe033, address: 0x10n }])),
+  },
+  {
     name: 'bind_interdomain',
     caller: dom1,
     prepare: (h) => {

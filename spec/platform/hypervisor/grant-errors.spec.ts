@@ -4,7 +4,7 @@ import { gntst, gntstName } from '../../../core/abi/gntst.js';
 import type { Domid, GrantRef } from '../../../core/abi/units.js';
 import { GrantError } from '../../../core/errors.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { copyError, mapError } from '../../../platform/hypervisor/grant-errors.js';
+import { mapError, peerCopyError } from '../../../platform/hypervisor/grant-errors.js';
 import { HypervisorGrantTable } from '../../../platform/hypervisor/grant-table.js';
 import { addDomain, dom1, dom2, dom3, machine, nobody } from '../../core/hypervisor/machine.js';
 
@@ -63,7 +63,7 @@ describe('what Xen refuses of grants', () => {
       expect(mapError(status, dom1, 8).message, gntstName(status)).to.match(/: GNTST_\w+, .{10}/);
     }
     for (const status of [general_error, bad_domain, bad_gntref, permission_denied, bad_page, bad_copy_arg]) {
-      expect(copyError(status, dom1, 8).message, gntstName(status)).to.match(/: GNTST_\w+, .{10}/);
+      expect(peerCopyError(status, dom1, 8, dom2, 9).message, gntstName(status)).to.match(/: GNTST_\w+, .{10}/);
     }
     expect(mapError(gntst.eagain, dom1, 8).message).to.match(/GNTST_eagain: EAGAIN$/);
   });
