@@ -68,7 +68,9 @@ const ringRows = ({ bytes, name, goals }: Frames, effort: Effort, c: string | un
     row('two rings', 'blocking false', PORT, goals.port),
     row('two rings, payload copied in', 'blocking true', C, goals.copied),
     row('two rings, loop domains', 'loop false', 'blocking false', 0.7),
-    ...[C, UDP, PORT].filter((its) => of(its).length > 0).map((its) => plainRow({ suite, name: `${name}, ${its}`, unit }, of(its))),
+    ...[C, UDP, PORT]
+      .filter((its) => of(its).length > 0)
+      .map((its) => plainRow({ suite, name: `${name}, ${its}`, unit }, of(its))),
   ];
 };
 

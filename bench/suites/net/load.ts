@@ -1,6 +1,6 @@
 import type { Nic, WritePart } from '../../../drivers/net/index.js';
-import { packetHeader } from './packet-header.js';
 import { Meter } from '../../lib/meter.js';
+import { packetHeader } from './packet-header.js';
 
 /** What is sent, and how it is measured. */
 export interface NetLoad {

@@ -65,7 +65,11 @@ if (given !== null) {
     });
     port1.postMessage(4 * BATCH);
   } else {
-    const tap = await Tap.open({ name: name ?? 'srbench0', mtu: 65000 }, () => {}, () => {});
+    const tap = await Tap.open(
+      { name: name ?? 'srbench0', mtu: 65000 },
+      () => {},
+      () => {},
+    );
     const bytes = new Uint8Array(new SharedArrayBuffer(65536));
     bytes.fill(0xff, 0, 6);
     bytes.set([2, 0, 0, 0, 0, 1, 0x88, 0xb5], 6);
