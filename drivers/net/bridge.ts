@@ -55,6 +55,8 @@ export class Bridge {
   readonly #headers = new Headers();
   /** The time of the batch; asked for once. */
   #now: number | undefined;
+  /** Whether a frame is on its way to several ports. */
+  #flooding = false;
   #scratch: Page | undefined;
   #segmenter: Segmenter | undefined;
   /** The port that segments go to. */
@@ -118,14 +120,16 @@ export class Bridge {
     }
     statistics.flooded++;
     const count = this.#ports.length;
+    this.#flooding = true;
     for (let number = 0; number < count; number++) if (number !== from) this.#deliver(frame, number);
+    this.#flooding = false;
   }
 
   #deliver(frame: Frame, to: number): void {
     const port = this.#ports[to];
     if (port === undefined) return;
     const { offloads, statistics } = port;
-    this.#dirty[to] = this.#untold[to] = true;
+    this.#untold[to] = true;
     if (frame.gsoType !== gsoType.none) {
       if (!(frame.gsoType === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)) {
         this.#cut(frame, port);
@@ -141,11 +145,14 @@ export class Bridge {
         return;
       }
       if (!(this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)) {
+        // Ports before this one may have yet to copy it, as it was.
+        if (this.#flooding) this.#flush();
         writeChecksum(frame.bytes, this.#headers);
         frame.checksum = checksum.validated;
         statistics.checksummed++;
       }
     }
+    this.#dirty[to] = true;
     port.deliver(frame);
   }
 
