@@ -8,6 +8,7 @@ import { type MachineDefinition, type MachineOptions, type OptionValues, wholeNu
 import { findMachine, listOfMachines, machineNames } from './machines.js';
 import { listOfPlatforms, platformNames, platformOf } from './platforms.js';
 import type { TerminalOutput } from './terminal-output.js';
+import { addXenCommands } from './xen-commands.js';
 
 /** Seeds that are chosen are short enough to be typed. */
 const CHOSEN_SEEDS = 1_000_000;
@@ -127,10 +128,16 @@ const runNamed = async (
 export const runCommand = async (args: readonly string[], surroundings: Surroundings): Promise<boolean> => {
   let well = false;
   const command = commandOf('splitring')
-    .description('Runs Xen split drivers, on a Xen of its own.')
+    .description('Runs Xen split drivers, on a Xen of its own or on real Xen.')
     .version(version(), '--version', 'show the version')
     .enablePositionalOptions()
-    .configureHelp({ subcommandTerm: (sub) => `${sub.name()} ${sub.usage().replace(/^\[options\] (\S+).*$/, '$1')}` });
+    .configureHelp({
+      subcommandTerm: (sub) =>
+        `${sub.name()} ${sub
+          .usage()
+          .replace(/^\[options\] /, '')
+          .replace(/ \[.*$/, '')}`,
+    });
   command.addHelpText('after', `\nMachines: ${machineNames().join(', ')}. See splitring run --help.`);
   const run = command
     .command('run')
@@ -161,6 +168,14 @@ export const runCommand = async (args: readonly string[], surroundings: Surround
         well = await runNamed(machine, rest, options, surroundings);
       }
     });
+  addXenCommands(command, {
+    ...surroundings,
+    commandOf,
+    declared: declaredOptions,
+    ended: (wentWell) => {
+      well = wentWell;
+    },
+  });
   addDebugKeys(command, surroundings.out, () => {
     well = true;
   });

@@ -1,5 +1,5 @@
 import type { Machine } from '../core/toolstack/index.js';
-import { UsageError } from './errors.js';
+import { RunError, UsageError } from './errors.js';
 
 /** A machine, as its platform has made it. */
 export interface Booted {
@@ -42,13 +42,17 @@ class Digest {
   }
 }
 
+/** Seconds after which a domain that does not yield is named; milliseconds after which a callback that returns is. */
+const NO_YIELD = 5;
+const RUN_AWAY = 1000;
+
 const threads: Platform = {
   name: 'threads',
   summary: 'our own Xen, each domain in a thread of its own',
   repeats: false,
   async create() {
     const { ThreadsMachine } = await import('../platform/threads/index.js');
-    const machine = await ThreadsMachine.create();
+    const machine = await ThreadsMachine.create({ watchdog: NO_YIELD });
     return { machine, standsStill: () => machine.standsStill() };
   },
 };
@@ -59,7 +63,7 @@ const local: Platform = {
   repeats: true,
   async create({ seed }) {
     const { LocalMachine } = await import('../platform/local/index.js');
-    const machine = await LocalMachine.create({ seed, clock: 'real' });
+    const machine = await LocalMachine.create({ seed, clock: 'real', runaway: RUN_AWAY, watchdog: NO_YIELD });
     const picks = new Digest();
     machine.onPick((name) => picks.add(name));
     return { machine, order: () => `${picks.count} turns, digest ${picks}` };
@@ -82,13 +86,13 @@ export const platformNames: readonly string[] = platforms.map(nameOf);
 
 /**
  * The platform of a name; without one the default, but with a seed, which asks for a run that can be repeated, the one that repeats.
- * @throws UsageError for a name that is none, and for a seed where it would mean nothing
+ * @throws RunError for a platform that is not there, UsageError for a seed where it would mean nothing
  */
 export const platformOf = (name: string | undefined, seed: number | undefined): Platform => {
   if (name === undefined) return seed === undefined ? threads : local;
   const platform = platforms.find((one) => one.name === name);
   if (platform === undefined)
-    throw new UsageError(`there is no platform ${name}; there are ${platformNames.join(' and ')}`);
+    throw new RunError(`there is no platform ${name}; there are ${platformNames.join(' and ')}`);
   if (seed !== undefined && !platform.repeats) {
     throw new UsageError(
       `--seed ${seed} cannot repeat a run on ${name}, where the host decides the order of events: leave one of them out, or take --platform local`,

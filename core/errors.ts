@@ -26,10 +26,14 @@ export class GrantError extends XenError {
   /** The status as grant_table.h has it, negative. */
   readonly status: number;
 
-  constructor(status: number, what: string) {
+  /**
+   * @param what the operation and the reference
+   * @param rule what that operation means by the status, where it is told
+   */
+  constructor(status: number, what: string, rule?: string) {
     super(
       status === gntst.eagain ? 'EAGAIN' : status === gntst.no_space ? 'ENOSPC' : 'EINVAL',
-      `${what}: ${gntstName(status)}`,
+      `${what}: ${gntstName(status)}${rule === undefined ? '' : `, ${rule}`}`,
     );
     this.status = status;
   }

@@ -42,6 +42,7 @@ export {
 } from './abi/fields.js';
 export { FrontRing } from './abi/front-ring.js';
 export { type Abi, abis } from './abi/layout.js';
+export type { PortStatus } from './abi/port-status.js';
 export { type PacketShape, type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
 export {
   type ArrayDraft,
@@ -64,6 +65,7 @@ export {
 export {
   asDomid,
   asGrantRef,
+  asPirq,
   asPort,
   asSector,
   asVdev,
@@ -72,12 +74,14 @@ export {
   type Domid,
   type GrantRef,
   PAGE_SIZE,
+  type Pirq,
   type Port,
   SECTOR_SIZE,
   type Sector,
   type Unit,
   type Vdev,
 } from './abi/units.js';
+export { NR_VIRQS, type VcpuVirq, type Virq, type VirqClass, virq, virqClass, virqName } from './abi/virq.js';
 export { Cleanup } from './domain/cleanup.js';
 export { Clock } from './domain/clock.js';
 export { Domain } from './domain/domain.js';
@@ -87,11 +91,32 @@ export {
   type Plain,
   type Shutdown,
   type ShutdownReason,
+  shutdownReasons,
 } from './domain/domctl.js';
 export { EventChannel, EventChannels } from './domain/event-channels.js';
-export { type CopySegment, GrantTable, type Page, type SharedPage } from './domain/grant-table.js';
+export {
+  type CopySegment,
+  GrantTable,
+  type GrantTableSize,
+  type Page,
+  type PeerCopySegment,
+  type SharedPage,
+} from './domain/grant-table.js';
+export { HostInterrupt } from './domain/host-interrupt.js';
 export { Log, type LogEntry, type LogLevel } from './domain/log.js';
+export { type IrqStatus, Physdev, type PirqSource } from './domain/physdev.js';
 export { CommandLine, Program, Reporter } from './domain/program.js';
+export { Sched } from './domain/sched.js';
+export {
+  type CallbackType,
+  type Fault,
+  type Registers,
+  type TrapEntry,
+  type TrapFrame,
+  type TrapHandler,
+  Traps,
+} from './domain/traps.js';
+export { type Runstate, type RunstateInfo, Vcpu, Vcpus } from './domain/vcpus.js';
 export { type Access, type Permission, type StoreOperations, XenStore } from './domain/xenstore.js';
 export { asError, Disconnected, errorText, GrantError, PeerFault, XenError } from './errors.js';
 export type { BackLink, BackOffer } from './xenbus/back-link.js';

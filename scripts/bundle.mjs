@@ -4,10 +4,10 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { dirname, join, posix, relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { at, jsonOf, NotReady, root, say, since } from './checkout.mjs';
-import { sharedCode, withSharedScript } from './shared-script.mjs';
+import { keysOf, sharedCode, withSharedScript } from './shared-script.mjs';
 
-/** Node's own modules, and packages that a bundle would not make any faster. */
-const EXTERNAL = ['node:*', 'commander'];
+/** Node's own modules, packages that a bundle would not make any faster, and one that comes with a binary. */
+const EXTERNAL = ['node:*', 'commander', 'koffi'];
 
 const modulesBelow = (dir) =>
   readdirSync(at(dir), { withFileTypes: true }).flatMap((entry) => {
@@ -96,13 +96,25 @@ const classNames = (text) =>
     ([, own, assigned]) => own ?? assigned,
   );
 
-/** A class that shares its name with something else in a chunk would be called otherwise, and its name is in messages. */
-const checkNames = (outputs, modules) => {
-  const known = new Set(modules.flatMap((path) => classNames(readFileSync(at(path), 'utf8'))));
+const classesOf = (modules) => new Set(modules.flatMap((path) => classNames(readFileSync(at(path), 'utf8'))));
+
+/** A class that shares its name with something else in a chunk gets a number there. Its name is in messages, so it keeps that. */
+const withNames = (text, known) =>
+  text.replaceAll(
+    /\b(?:class ([A-Za-z$][\w$]*?)(\d+)|([A-Za-z$][\w$]*?)(\d+) = class)(?: extends [\w$.]+)? \{/g,
+    (head, declared, its, assigned, number) => {
+      const name = declared ?? assigned;
+      return known.has(name) && !known.has(name + (its ?? number)) ? `${head}\n  static name = "${name}";` : head;
+    },
+  );
+
+/** No class may be called otherwise than in its module. */
+const checkNames = (outputs, known) => {
   for (const { path, text } of outputs) {
     for (const name of classNames(text)) {
       const own = /^_?(.+?)\d*$/.exec(name)?.[1];
       if (known.has(name) || !known.has(own)) continue;
+      if (new RegExp(`\\b${name.replaceAll('$', '\\$')}\\b.*\\{\\n  static name = "${own}";`).test(text)) continue;
       throw new NotReady(`the bundle calls the class ${own} ${name} in ${path}: something else is called ${own} too`);
     }
   }
@@ -198,13 +210,19 @@ const bundleOf = async (more = []) => {
   });
   checkPlaces(metafile);
   const variables = variablesOf(Object.keys(metafile.inputs).filter((path) => path.startsWith('dist/')));
+  const known = classesOf(modules);
   const outputs = outputFiles.map(({ path, text }) => ({
     path: relative(root, path).split(sep).join('/'),
-    text: withConstants(withClassNames(text), variables),
+    text: withNames(withConstants(withClassNames(text), variables), known),
   }));
-  checkNames(outputs, modules);
+  checkNames(outputs, known);
   const shared = withSharedScript(outputs, metafile, loadedInThreads(metafile), variables);
-  return { modules, outputs: [...shared, { path: 'dist/licences.txt', text: licences(metafile) }] };
+  return {
+    modules,
+    inputs: Object.keys(metafile.inputs).filter((path) => path.startsWith('dist/')),
+    inScript: keysOf(loadedInThreads(metafile)),
+    outputs: [...shared, { path: 'dist/licences.txt', text: licences(metafile) }],
+  };
 };
 
 const write = (folder, outputs) => {
@@ -234,8 +252,18 @@ export const bundle = async () => {
   return outputs.map(({ path }) => path);
 };
 
+/**
+ * Writes the bundle into a folder that has nothing in it, with a package.json.
+ * @param more other modules of dist/ that are to be in it
+ * @returns the modules of dist/ that it was made of, and the keys of those in the script
+ */
+export const bundleInto = async (folder, more) => {
+  const { outputs, inputs, inScript } = await bundleOf(more);
+  write(folder, [...outputs, { path: 'package.json', text: readFileSync(at('package.json'), 'utf8') }]);
+  return { inputs, inScript };
+};
+
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [folder, ...more] = process.argv.slice(2);
-  const { outputs } = await bundleOf(more);
-  write(folder, [...outputs, { path: 'package.json', text: readFileSync(at('package.json'), 'utf8') }]);
+  await bundleInto(folder, more);
 }

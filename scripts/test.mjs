@@ -2,6 +2,7 @@
 import { existsSync, statSync } from 'node:fs';
 import { at, run } from './checkout.mjs';
 import { ready } from './ready.mjs';
+import { bundleForThreads } from './thread-bundle.mjs';
 
 /** spec/core/abi/ring.spec.ts → dist/spec/core/abi/ring.spec.js, spec/core → every spec below it; options stay. */
 const compiled = (arg) => {
@@ -21,6 +22,7 @@ if (missing !== undefined) {
 }
 
 await ready();
+await bundleForThreads();
 const mocha = at('node_modules/mocha/bin/mocha.js');
 const { code } = await run(process.execPath, [mocha, ...args.map(compiled)], 'inherit');
 process.exitCode = code ?? 1;

@@ -70,6 +70,11 @@ export class MessageClient implements Disposable {
     });
   }
 
+  /** How many listen. */
+  get listening(): number {
+    return this.#listeners.size;
+  }
+
   /** Tells `listener` of the events that carry `token`, until {@link unlisten}. */
   listen(token: string, listener: WatchListener): void {
     if (this.#lost !== undefined) listener.lost(this.#lost);

@@ -127,7 +127,7 @@ class WireOperations implements StoreOperations {
 export class WireXenStore extends XenStore implements Disposable {
   readonly #client: MessageClient;
   readonly #plain: WireOperations;
-  #watches = 0;
+  #tokens = 0;
 
   constructor(transport: StoreTransport) {
     super();
@@ -161,6 +161,11 @@ export class WireXenStore extends XenStore implements Disposable {
 
   override setPermissions(path: string, permissions: readonly Permission[]): Promise<void> {
     return this.#plain.setPermissions(path, permissions);
+  }
+
+  /** Watches that somebody is subscribed to. */
+  get watches(): number {
+    return this.#client.listening;
   }
 
   /** @throws XenError EAGAIN when others got in between in each of {@link RETRIES_MAX} tries; otherwise as the token says */
@@ -201,7 +206,7 @@ export class WireXenStore extends XenStore implements Disposable {
 
   override watch$(path: string): Observable<string> {
     return new Observable((subscriber) => {
-      const token = `w${++this.#watches}`;
+      const token = `w${++this.#tokens}`;
       this.#client.listen(token, {
         event: (changed) => subscriber.next(changed),
         lost: (error) => (error === undefined ? subscriber.complete() : subscriber.error(error)),

@@ -46,7 +46,11 @@ const workers = (name: string, program: string, kind: string, count: number, mib
   },
 });
 
-/** How soon a program that uses the published bundle runs, and a domain's thread, against Node's own. */
+/**
+ * How soon a program that uses the published bundle runs, and a domain's thread, against Node's own. Each domain is the first of a process
+ * that has a machine already, and is measured from `boot` to its promise; a bare worker from `new Worker` to its message. The domain
+ * serves disks, by a module of the package, which is a part of what all threads load; or what an author's module says, which is a file.
+ */
 export const start = ({ rounds }: Effort, say: (line: string) => void): readonly Row[] => {
   const folder = mkdtempSync(join(tmpdir(), 'splitring-bench-'));
   try {
@@ -61,6 +65,7 @@ export const start = ({ rounds }: Effort, say: (line: string) => void): readonly
         lifetime('demo in modules', inCheckout(DEMO)),
         workers('bare 1', bundled, 'bare', 1),
         workers('domain 1', bundled, 'domain', 1),
+        workers('authors 1', bundled, 'authors', 1),
         workers('modules 1', inCheckout(WORKERS), 'domain', 1),
         workers(`bare ${MANY}`, bundled, 'bare', MANY, mib.bare),
         workers(`domain ${MANY}`, bundled, 'domain', MANY, mib.domain),
@@ -79,6 +84,7 @@ export const start = ({ rounds }: Effort, say: (line: string) => void): readonly
       plainRow({ suite, name: 'the same in modules', unit: 'ms' }, of('demo in modules')),
       plainRow({ suite, name: 'bare worker', unit: 'ms' }, of('bare 1')),
       ...times('domain that boots', 'domain 1', 'bare 1', 'x', WORKER_GOAL),
+      ...times("domain that boots an author's module", 'authors 1', 'bare 1', 'x', WORKER_GOAL),
       plainRow({ suite, name: 'the same in modules', unit: 'ms' }, of('modules 1')),
       plainRow({ suite, name: `bare worker, of ${MANY} at once`, unit: 'ms' }, of(`bare ${MANY}`)),
       ...times(`domain that boots, of ${MANY} at once`, `domain ${MANY}`, `bare ${MANY}`, 'x', WORKER_GOAL),

@@ -1,4 +1,5 @@
 import type { RecordDraft, RecordView } from './message.js';
+import { ResponseJournal } from './response-journal.js';
 import { overflow, type RingFormat, type RingOptions, ringShape, sring } from './ring.js';
 import type { Draft, Struct, View } from './struct.js';
 
@@ -30,6 +31,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   declare private readonly mask: number;
   declare private readonly slotWords: number;
   declare private readonly holdOff: number;
+  declare private readonly journal: ResponseJournal | undefined;
   readonly #View: new () => RecordView;
   readonly #Draft: new () => RecordDraft;
   /** All records that were ever needed at once, by ticket; made when needed. */
@@ -61,7 +63,10 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     this.#spare = new Int32Array(entries + 1);
     this.record = this.#record();
     this.reqConsPvt = this.rspProdPvt = this.rspProd = Atomics.load(words, sring.rspProd);
-    this.unconsumed();
+    const responseWords = response.layout.size / 4;
+    this.journal = options.journal ? new ResponseJournal(words, responseWords) : undefined;
+    const count = this.unconsumed();
+    if (this.journal !== undefined) this.#recover(this.journal, count, responseWords);
   }
 
   /** The index of the next request to take. */
@@ -163,8 +168,13 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   put(exchange: Exchange<Q, R, Id>): void {
     const { request, response } = exchange;
     const word = ENTRIES + (this.rspProdPvt & this.mask) * this.slotWords;
-    response.$store(this.words, word, request.$lo, request.$hi);
-    this.rspProdPvt = (this.rspProdPvt + 1) | 0;
+    const next = (this.rspProdPvt + 1) | 0;
+    if (this.journal === undefined) response.$store(this.words, word, request.$lo, request.$hi);
+    else {
+      response.$store(this.journal.response, 0, request.$lo, request.$hi);
+      this.journal.put(word, next);
+    }
+    this.rspProdPvt = next;
     if (exchange !== this.record) this.release(exchange);
   }
 
@@ -199,6 +209,16 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     const seen = (this.reqConsPvt + left) | 0;
     Atomics.store(this.words, sring.reqEvent, (seen + this.holdOff) | 0);
     return Atomics.load(this.words, sring.reqProd) !== seen;
+  }
+
+  /** Takes the slots of which a backend that died had put responses in for answered; the next push publishes them. */
+  #recover(journal: ResponseJournal, count: number, responseWords: number): void {
+    const end = journal.end(this.rspProd, count);
+    if (end === this.rspProd) return;
+    const slot = ENTRIES + ((end - 1) & this.mask) * this.slotWords;
+    const note = journal.place(end);
+    this.words.copyWithin(slot, note, note + responseWords);
+    this.reqConsPvt = this.rspProdPvt = end;
   }
 
   #record(): Exchange<Q, R, Id> {

@@ -4,9 +4,14 @@ import type { Abi } from './layout.js';
 import type { Struct } from './struct.js';
 
 /** The words of a shared ring's page (ring.h `__name##_sring`). */
-export const sring = { reqProd: 0, reqEvent: 1, rspProd: 2, rspEvent: 3, entries: 16 } as const satisfies Readonly<
-  Record<string, number>
->;
+export const sring = {
+  reqProd: 0,
+  reqEvent: 1,
+  rspProd: 2,
+  rspEvent: 3,
+  pad: 5,
+  entries: 16,
+} as const satisfies Readonly<Record<string, number>>;
 
 /** What the two ends of a ring agree on. */
 export interface RingFormat<Q extends Struct = Struct, R extends Struct = Struct, Id extends string = string> {
@@ -42,6 +47,11 @@ export interface RingOptions {
    * frontend never waits for more than are outstanding; a backend that holds off must look at its ring on its own account too.
    */
   readonly holdOff?: number;
+  /**
+   * Whether a backend notes each response before it puts it into its slot, so that the next one to attach to the page knows which slots hold
+   * responses that were not published, and which still hold requests, wherever the one before it died.
+   */
+  readonly journal?: boolean;
 }
 
 /** A ring's format in one ABI. */

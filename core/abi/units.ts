@@ -9,6 +9,8 @@ export type Domid = Unit<'domid'>;
 export type GrantRef = Unit<'grant reference'>;
 /** An event-channel port of the domain that uses it (event_channel.h `evtchn_port_t`). */
 export type Port = Unit<'port'>;
+/** A physical interrupt, as the domain that has it numbers it (event_channel.h `pirq`). */
+export type Pirq = Unit<'physical interrupt'>;
 /** A position or length on a disk in units of 512 bytes, whatever the disk's sector-size (blkif.h). */
 export type Sector = Unit<'512-byte sector'>;
 /** A virtual device's number as the guest knows it: 51712 is xvda (xen-vbd-interface(7)). */
@@ -32,6 +34,8 @@ export const asDomid = (value: number): Domid => checked('a domid', value, DOMID
 export const asGrantRef = (value: number): GrantRef => checked('a grant reference', value, 0xffffffff) as GrantRef;
 /** @throws RangeError unless `value` fits 32 bits. */
 export const asPort = (value: number): Port => checked('a port', value, 0xffffffff) as Port;
+/** @throws RangeError unless `value` fits 32 bits. */
+export const asPirq = (value: number): Pirq => checked('a physical interrupt', value, 0xffffffff) as Pirq;
 /** @throws RangeError unless `value` is exact as a number. */
 export const asSector = (value: number): Sector => checked('a sector', value, Number.MAX_SAFE_INTEGER) as Sector;
 /** @throws RangeError unless `value` fits 32 bits. */

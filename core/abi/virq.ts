@@ -26,6 +26,9 @@ export const virq = {
 /** A virtual interrupt that has a name. */
 export type Virq = (typeof virq)[keyof typeof virq];
 
+/** One that each vCPU has for itself (xen.h marks it `V.`). */
+export type VcpuVirq = (typeof virq)['timer' | 'debug' | 'xenoprof' | 'xenpmu'];
+
 /** How many virtual interrupts a vCPU has, the unused numbers included (xen.h `NR_VIRQS`). */
 export const NR_VIRQS = 24;
 

@@ -21,6 +21,11 @@ export interface DomainConfig {
   readonly cmdline?: Plain;
   /** How the domain lays its structs out; x86_64-abi without it. */
   readonly abi?: Abi;
+  /**
+   * Virtual processors, 1 … 32. Default 1. vCPU 0 is up from the start, the others wait to be brought up (token `Vcpus`). Where domains are
+   * threads, the domain's one thread serves all of them.
+   */
+  readonly vcpus?: number;
   /** Values of keys, of InitWait or Connected, that the domain's backends write instead of what their drivers say. */
   readonly offer?: { readonly [key: string]: Plain };
   /**
@@ -30,8 +35,10 @@ export interface DomainConfig {
   readonly blocking?: boolean;
 }
 
-/** Why a domain stopped (sched.h `SHUTDOWN_*`). */
-export type ShutdownReason = 'poweroff' | 'crash';
+/** Why a domain stopped, by the numbers of sched.h `SHUTDOWN_*`. A suspended one has not ended: it waits to be resumed. */
+export const shutdownReasons = ['poweroff', 'reboot', 'suspend', 'crash', 'watchdog', 'soft_reset'] as const;
+/** Why a domain stopped. */
+export type ShutdownReason = (typeof shutdownReasons)[number];
 
 /** How a domain ended. */
 export interface Shutdown {
@@ -48,8 +55,23 @@ export interface Shutdown {
 export abstract class Domctl {
   /** Makes a domain that does not run yet, with its store ring and channel. @throws XenError ENOMEM, ENOSPC, EPERM */
   abstract create(config: DomainConfig): Promise<Domid>;
-  /** Lets a new domain run its module. @throws when the module does not load, naming it and the reason */
+  /**
+   * Lets a new domain run its module, or takes one {@link pause} back. @throws when the module does not load, naming it and the reason;
+   * XenError ESRCH, EINVAL when the domain is not paused (XEN_DOMCTL_unpausedomain)
+   */
   abstract unpause(domid: Domid): Promise<void>;
+  /**
+   * Keeps a domain from running: none of its vCPUs is entered, events for it are kept. Pauses count.
+   * @throws XenError ESRCH, EINVAL for the caller's own domain, EOVERFLOW after 255 (XEN_DOMCTL_pausedomain)
+   */
+  abstract pause(domid: Domid): Promise<void>;
+  /** Shuts a domain down, as if it did so itself. @throws XenError ESRCH (SCHEDOP_remote_shutdown) */
+  abstract shutdown(domid: Domid, reason: ShutdownReason): Promise<void>;
+  /**
+   * Lets a suspended domain go on where it was: its suspension is cancelled, its ports and grants are as they were.
+   * @throws XenError ESRCH, EINVAL for the caller's own domain (XEN_DOMCTL_resumedomain)
+   */
+  abstract resume(domid: Domid): Promise<void>;
   /** Ends a domain at once, wherever it is: its channels close, its mappings are undone. @throws XenError ESRCH */
   abstract destroy(domid: Domid): Promise<void>;
 }

@@ -5,11 +5,23 @@ import type { EventChannelOps } from './event-channels.js';
 import { type Frames, frameKind } from './frames.js';
 import type { GrantMap } from './grant-map.js';
 import type { GrantPins } from './grant-pins.js';
-import { control, life, PAGE_WORDS, slotPage } from './layout.js';
+import { control, life, MAX_VCPUS, PAGE_WORDS, slotPage, VCPU_WORDS, vcpuWord } from './layout.js';
 import type { Lock } from './lock.js';
 import { flagsOf, granterOf, type Maptrack, mapping } from './maptrack.js';
 import type { MachineMemory } from './memory.js';
-import { interdomainPort, irqOf, type Ports, peerPortOf, peerSlotOf, portState, stateOf, virqPort } from './ports.js';
+import type { PirqTable } from './pirq-table.js';
+import {
+  interdomainPort,
+  irqOf,
+  type Ports,
+  peerPortOf,
+  peerSlotOf,
+  pirqPort,
+  plainPort,
+  portState,
+  stateOf,
+  virqPort,
+} from './ports.js';
 import type { Teardown } from './teardown.js';
 import type { VirqPorts } from './virq-ports.js';
 
@@ -28,6 +40,7 @@ export class Audit {
   readonly #events: EventChannelOps;
   readonly #doorbell: Doorbell;
   readonly #virqs: VirqPorts;
+  readonly #pirqs: PirqTable;
   readonly #pins: GrantPins;
   readonly #maptrack: Maptrack;
   readonly #map: GrantMap;
@@ -42,6 +55,7 @@ export class Audit {
     readonly events: EventChannelOps;
     readonly doorbell: Doorbell;
     readonly virqPorts: VirqPorts;
+    readonly pirqs: PirqTable;
     readonly pins: GrantPins;
     readonly maptrack: Maptrack;
     readonly map: GrantMap;
@@ -56,6 +70,7 @@ export class Audit {
     this.#events = parts.events;
     this.#doorbell = parts.doorbell;
     this.#virqs = parts.virqPorts;
+    this.#pirqs = parts.pirqs;
     this.#pins = parts.pins;
     this.#maptrack = parts.maptrack;
     this.#map = parts.map;
@@ -77,7 +92,7 @@ export class Audit {
         this.#domains.vacate(slot);
       }
     }
-    this.#mendPorts(mended);
+    this.#mendPorts(mended, dead);
     this.#mendGrants(mended);
     this.#mendFrames(mended);
     for (const slot of this.#domains.slots()) {
@@ -92,6 +107,7 @@ export class Audit {
     }
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
     this.#lock.release();
+    this.#events.raiseDue();
     for (const slot of alive) {
       this.#events.selectAllPending(slot);
       this.#doorbell.kickAnyway(slot);
@@ -104,16 +120,25 @@ export class Audit {
     return now === life.building || (now === life.alive && this.#memory.slotOf(this.#domains.domid(slot)) !== slot);
   }
 
-  #mendPorts(mended: string[]): void {
+  #mendPorts(mended: string[], dead: Domid): void {
     for (const slot of this.#domains.slots()) {
-      this.#words[this.#memory.control(slot) + control.freePortHint] = 0;
+      const at = this.#memory.control(slot);
+      this.#words[at + control.freePortHint] = 0;
+      if (this.#words[at + control.resetBy] === dead + 1) {
+        mended.push(`domain ${this.#domains.domid(slot)} was not reset to the end`);
+        this.#words[at + control.resetBy] = 0;
+      }
       this.#virqs.mend(slot, (port, virq) => this.#ports.get(slot, port) === virqPort(virq));
+      this.#pirqs.mend(slot, (port, pirq) => this.#ports.get(slot, port) === pirqPort(pirq));
       for (let port = 1; port < this.#ports.valid(slot); port++) {
+        const isFree = this.#ports.get(slot, port) === portState.free;
+        if (isFree && this.#ports.vcpu(slot, port) !== 0) this.#ports.setVcpu(slot, port, 0);
         if (this.#isWhole(slot, port)) continue;
         mended.push(`port ${port} of domain ${this.#domains.domid(slot)} was bound on one side only`);
         this.#ports.free(slot, port);
       }
     }
+    this.#pirqs.proceedAll();
   }
 
   /** Whether what a port is bound to is bound to the port. */
@@ -121,9 +146,11 @@ export class Audit {
     const word = this.#ports.get(slot, port);
     switch (stateOf(word)) {
       case portState.interdomain:
-        return this.#ports.get(peerSlotOf(word), peerPortOf(word)) === interdomainPort(slot, port);
+        return plainPort(this.#ports.get(peerSlotOf(word), peerPortOf(word))) === interdomainPort(slot, port);
       case portState.virq:
         return this.#virqs.isBound(slot, irqOf(word), port);
+      case portState.pirq:
+        return this.#pirqs.port(slot, irqOf(word)) === port;
       default:
         return true;
     }
@@ -177,6 +204,16 @@ export class Audit {
     return new Set([
       ...this.#words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
       ...this.#words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+      ...this.#contextsOf(at),
     ]);
+  }
+
+  /** Each vCPU's two frames of its virtual IDT and its context. */
+  *#contextsOf(at: number): Iterable<number> {
+    for (let vcpu = 0; vcpu < MAX_VCPUS; vcpu++) {
+      const frame = this.#words[at + slotPage.vcpus + vcpu * VCPU_WORDS + vcpuWord.trapTable] as number;
+      yield frame;
+      yield frame + 1;
+    }
   }
 }

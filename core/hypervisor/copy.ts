@@ -14,13 +14,18 @@ export interface CopyCode {
 const { localGet, i32AtomicLoad, memoryCopy, memoryFill } = wasm;
 const three = [localGet(0), localGet(1), localGet(2)];
 
+/** The code of {@link copyCode} for memories of one size, compiled; it can be handed to another thread. */
+export const copyModule = (bytes: number): object =>
+  new Module(
+    moduleOf(bytes, [
+      { name: 'copy', params: 3, results: 0, locals: 0, body: [...three, memoryCopy] },
+      { name: 'fill', params: 3, results: 0, locals: 0, body: [...three, memoryFill] },
+      { name: 'load', params: 1, results: 1, locals: 0, body: [localGet(0), i32AtomicLoad()] },
+    ]),
+  );
+
 /** `memory.copy`, `memory.fill` and atomic loads over one shared memory: memcpy's speed, and no allocation. */
-export const copyCode = (memory: SharedMemory): CopyCode => {
-  const code = moduleOf(memory.buffer.byteLength, [
-    { name: 'copy', params: 3, results: 0, locals: 0, body: [...three, memoryCopy] },
-    { name: 'fill', params: 3, results: 0, locals: 0, body: [...three, memoryFill] },
-    { name: 'load', params: 1, results: 1, locals: 0, body: [localGet(0), i32AtomicLoad()] },
-  ]);
-  const { copy, fill, load } = new Instance(new Module(code), { xen: { memory } }).exports;
+export const copyCode = (module: object, memory: SharedMemory): CopyCode => {
+  const { copy, fill, load } = new Instance(module, { xen: { memory } }).exports;
   return { copy, fill, load } as unknown as CopyCode;
 };

@@ -26,7 +26,7 @@ export interface DomainOptions {
   readonly domid: Domid;
   /** Whether it may create and destroy domains, and act on others' tables. Default false. */
   readonly privileged?: boolean;
-  /** Which layout of shared_info its kernel uses; Arm's is the 64-bit one. Default x86_64-abi. */
+  /** Which layout of shared_info its kernel uses. Default x86_64-abi. */
   readonly abi?: 'x86_64-abi' | 'x86_32-abi' | 'arm-abi';
   /** Virtual processors, 1 … 32. Default 1. */
   readonly vcpus?: number;
@@ -83,7 +83,7 @@ export class Domains {
   }
 
   /**
-   * Creates a domain without pages; its tables are empty. -EPERM unless the caller is privileged, -EINVAL for a domid that names
+   * Creates a domain without pages; its tables are empty (XEN_DOMCTL_createdomain). -EPERM unless the caller is privileged, -EINVAL for a domid that names
    * no domain, -EEXIST for one that is taken (also by a zombie), -ENOMEM when the machine has no slot or no frame left.
    * @throws RangeError for a limit that cannot be
    */
@@ -91,6 +91,7 @@ export class Domains {
     const flags =
       (options.privileged ? domainFlag.privileged : 0) |
       (options.abi === 'x86_32-abi' ? domainFlag.abi32 : 0) |
+      (options.abi === 'arm-abi' ? domainFlag.arm : 0) |
       (options.ownThread ? domainFlag.ownThread : 0);
     const vcpus = limit('vcpus', options.vcpus ?? 1, 1, MAX_VCPUS);
     const maxPort = limit('maxEventChannels', options.maxEventChannels ?? 1023, 1, 131071);

@@ -114,6 +114,12 @@ export class Doorbell {
     return false;
   }
 
+  /** Declares that the domain is put by, whatever waits for it: whoever puts it by looks for that itself. */
+  park(domid: Domid): void {
+    const slot = this.#memory.slotOf(domid);
+    if (slot >= 0) Atomics.store(this.#words, this.#memory.control(slot) + control.state, parked);
+  }
+
   /** Declares that the domain's thread runs. */
   wake(domid: Domid): void {
     const slot = this.#memory.slotOf(domid);

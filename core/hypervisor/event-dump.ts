@@ -2,13 +2,28 @@ import type { Domid } from '../abi/units.js';
 import type { Domains } from './domains.js';
 import type { NameOf } from './grant-dump.js';
 import type { MachineMemory } from './memory.js';
-import { irqOf, type Ports, peerPortOf, peerSlotOf, portState, remoteOf, stateOf } from './ports.js';
+import type { PirqTable } from './pirq-table.js';
+import type { Pollers } from './pollers.js';
+import { irqOf, type Ports, peerPortOf, peerSlotOf, portState, remoteOf, stateOf, XEN_CONSUMER } from './ports.js';
 import type { SharedInfo } from './shared-info.js';
 
 /** A port's state as Xen numbers it inside (sched.h `ECS_*`): a reserved port comes before those that EVTCHNOP_status tells apart. */
 const ecs = (state: number): number => (state === portState.reserved ? 1 : state + 1);
 
 const bit = (is: boolean): string => (is ? '1' : '0');
+
+/** The bits of a mask as ranges, as printk prints a bitmap (`%*pbl`): `0-2,5`. */
+const asList = (mask: number): string => {
+  const ranges: string[] = [];
+  for (let first = 0; first < 32; first++) {
+    if ((mask & (1 << first)) === 0) continue;
+    let last = first;
+    while (last < 31 && (mask & (1 << (last + 1))) !== 0) last++;
+    ranges.push(first === last ? `${first}` : `${first}-${last}`);
+    first = last;
+  }
+  return ranges.join(',');
+};
 
 /**
  * Debug key `e` of Xen's console: each domain's ports with their states (event_channel.c `dump_evtchn_info`), and behind them the names of
@@ -20,17 +35,28 @@ export class EventDump {
   readonly #domains: Domains;
   readonly #ports: Ports;
   readonly #sharedInfo: SharedInfo;
+  readonly #pollers: Pollers;
+  readonly #pirqs: PirqTable;
 
-  constructor(memory: MachineMemory, domains: Domains, ports: Ports, sharedInfo: SharedInfo) {
-    this.#memory = memory;
-    this.#domains = domains;
-    this.#ports = ports;
-    this.#sharedInfo = sharedInfo;
+  constructor(parts: {
+    readonly memory: MachineMemory;
+    readonly domains: Domains;
+    readonly ports: Ports;
+    readonly sharedInfo: SharedInfo;
+    readonly pollers: Pollers;
+    readonly pirqs: PirqTable;
+  }) {
+    this.#memory = parts.memory;
+    this.#domains = parts.domains;
+    this.#ports = parts.ports;
+    this.#sharedInfo = parts.sharedInfo;
+    this.#pollers = parts.pollers;
+    this.#pirqs = parts.pirqs;
   }
 
   /**
    * What Xen prints, line by line, domains in the order of their numbers, zombies too. Of a port: PENDING, MASK and the selector bit that
-   * it shares with its neighbours; s, the state; n, the vCPU that is notified; x, 0, for no port is Xen's own; then what it is bound to.
+   * it shares with its neighbours; s, the state; n, the vCPU that is notified; x, 1 where Xen itself is the consumer; then what it is bound to.
    * @param nameOf domains' names; the owner's stands behind each port, and an arrow and the name of the other end. Without a name it is `d1`
    */
   text(nameOf: NameOf = () => undefined): string {
@@ -49,7 +75,7 @@ export class EventDump {
     const domid = this.#domains.domid(slot);
     lines.push(
       `Event channel information for domain ${domid}:  ${name(domid)}`,
-      'Polling vCPUs: {}',
+      `Polling vCPUs: {${asList(this.#pollers.mask(slot))}}`,
       '    port [p/m/s]',
     );
     for (let port = 1; port < this.#ports.valid(slot); port++) {
@@ -72,17 +98,17 @@ export class EventDump {
       info.isSelected(info.infoIn(page, vcpu), abi32, port),
     ].map(bit);
     const state = stateOf(word);
-    return `    ${String(port).padStart(4)} [${bits.join('/')}]: s=${ecs(state)} n=${vcpu} x=0${this.#boundTo(state, word)}`;
+    return `    ${String(port).padStart(4)} [${bits.join('/')}]: s=${ecs(state)} n=${vcpu} x=${bit((word & XEN_CONSUMER) !== 0)}${this.#boundTo(slot, word)}`;
   }
 
-  #boundTo(state: number, word: number): string {
-    switch (state) {
+  #boundTo(slot: number, word: number): string {
+    switch (stateOf(word)) {
       case portState.unbound:
-        return ` d=${remoteOf(word)}`;
+        return ` d=${this.#peer(word)}`;
       case portState.interdomain:
         return ` d=${this.#peer(word)} p=${peerPortOf(word)}`;
       case portState.pirq:
-        return ` p=${irqOf(word)}`;
+        return ` p=${irqOf(word)} i=${this.#pirqs.notedIrq(slot, irqOf(word))}`;
       case portState.virq:
         return ` v=${irqOf(word)}`;
       default:

@@ -49,6 +49,7 @@ export class GrantDump {
   /**
    * What Xen prints, line by line, domains in the order of their numbers, zombies too. Columns of an entry are the reference; who uses
    * it, through which frame, and how often, as four counters (GNTPIN_*); whom the entry names, its frame and its flags.
+   * @throws StuckLock where the lock is held for good: it is taken for some entries at a time
    * @param nameOf domains' names; the owner's stands behind each entry, an arrow, and its user's. Without a name it is `d1`
    */
   text(nameOf: NameOf = () => undefined): string {

@@ -185,15 +185,15 @@ export class GrantEntries {
   }
 
   /**
-   * Voids a slot's grants from reference `from` to before `to`; only the in-use bits of mapped ones stay. The references too, unless a
-   * thread may still run that gives them back; those go by 32, as multiples of which both are told. The lock is held.
+   * Voids a slot's grants from reference `from` to before `to`, both multiples of 32; of mapped ones the in-use bits stay, and that
+   * they may only be read (XSA-227). The references too, unless a thread may still run that gives them back. The lock is held.
    */
   voidSome(slot: number, from: number, to: number, keepsRefs: boolean): void {
     const map = this.#memory.control(slot) + slotPage.refMap;
     const end = Math.min(to, this.count(slot));
     for (let ref = from; ref < end; ref++) {
       const entry = this.entry(slot, ref);
-      if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE);
+      if (this.#words[entry] !== 0) Atomics.and(this.#words, entry, IN_USE | gtf.readonly);
       if (!keepsRefs && this.#words[map + (ref >>> 5)] !== 0) this.#words[map + (ref >>> 5)] = 0;
     }
   }

@@ -19,17 +19,25 @@ import { Lock, type LockOptions } from './lock.js';
 import { Maptrack } from './maptrack.js';
 import { MachineMemory, type MachineSize } from './memory.js';
 import { Pages } from './pages.js';
+import { PirqTable } from './pirq-table.js';
+import { Pirqs } from './pirqs.js';
+import { Pollers } from './pollers.js';
 import { Ports } from './ports.js';
 import { Runstates } from './runstate.js';
+import { Sched } from './sched.js';
 import { SharedInfo } from './shared-info.js';
 import { Teardown } from './teardown.js';
 import { TimePages } from './time-pages.js';
 import { hostTimeSource, type TimeSource } from './time-source.js';
+import { Timers } from './timers.js';
+import { Traps } from './traps.js';
 import { Upcalls } from './upcalls.js';
+import { VcpuOps } from './vcpu-ops.js';
 import { Vcpus } from './vcpus.js';
 import { VirqPorts } from './virq-ports.js';
 import { Virqs } from './virqs.js';
 import type { SharedMemory } from './web-assembly.js';
+import { XenChannels } from './xen-channels.js';
 
 /**
  * Asked in a thread that waits for the lock, every few milliseconds while it does not change hands: `owner` has it, the wait has
@@ -57,9 +65,12 @@ export class Hypervisor {
   readonly pages: Pages;
   readonly eventChannels: EventChannelOps;
   readonly upcalls: Upcalls;
+  readonly traps: Traps;
   readonly doorbell: Doorbell;
   readonly vcpus: Vcpus;
   readonly virqs: Virqs;
+  readonly pirqs: Pirqs;
+  readonly xenChannels: XenChannels;
   readonly grantEntries: GrantEntries;
   readonly grantMap: GrantMap;
   readonly grantCopy: GrantCopy;
@@ -72,6 +83,9 @@ export class Hypervisor {
   readonly time: TimeSource;
   readonly timePages: TimePages;
   readonly runstates: Runstates;
+  readonly timers: Timers;
+  readonly sched: Sched;
+  readonly vcpuOps: VcpuOps;
   readonly eventDump: EventDump;
   readonly #teardown: Teardown;
   readonly #audit: Audit;
@@ -97,6 +111,7 @@ export class Hypervisor {
     const ports = new Ports(machine, frames, sharedInfo);
     const maptrack = new Maptrack(machine, frames);
     const vcpus = new Vcpus(machine);
+    const pirqTable = new PirqTable(machine, frames);
     const virqPorts = new VirqPorts(machine, vcpus);
     const doorbell = new Doorbell(machine, sharedInfo, vcpus, ring);
     this.memory = machine;
@@ -107,8 +122,21 @@ export class Hypervisor {
     this.time = time;
     this.timePages = new TimePages(machine, sharedInfo, vcpus, frames, time);
     this.runstates = new Runstates(machine, vcpus, sharedInfo, frames, time);
-    this.eventChannels = new EventChannelOps(machine, lock, ports, sharedInfo, vcpus, doorbell, virqPorts);
-    this.upcalls = new Upcalls(machine, sharedInfo, vcpus);
+    const pollers = new Pollers(machine, vcpus, doorbell);
+    this.eventChannels = new EventChannelOps(
+      machine,
+      lock,
+      ports,
+      sharedInfo,
+      vcpus,
+      doorbell,
+      virqPorts,
+      pirqTable,
+      pollers,
+    );
+    this.xenChannels = new XenChannels(machine, lock, ports, vcpus, this.eventChannels);
+    this.upcalls = new Upcalls(machine, sharedInfo, vcpus, this.eventChannels);
+    this.traps = new Traps(machine, lock, frames, sharedInfo, vcpus, doorbell);
     this.grantEntries = new GrantEntries(machine, lock, frames);
     const pins = new GrantPins(machine, this.grantEntries, frames);
     this.domains = new Domains(machine, lock, frames, ports, this.grantEntries, (slot) => {
@@ -117,6 +145,12 @@ export class Hypervisor {
       this.timePages.init(slot);
     });
     this.virqs = new Virqs(machine, lock, ports, vcpus, virqPorts, this.domains, this.eventChannels);
+    this.timers = new Timers(machine, vcpus, this.runstates, this.virqs, pollers, time);
+    const parts = { memory: machine, lock, domains: this.domains, ports, frames, sharedInfo, vcpus, doorbell, pollers };
+    this.sched = new Sched({ ...parts, timers: this.timers, virqs: this.virqs, time });
+    const { runstates, timePages, sched } = this;
+    this.vcpuOps = new VcpuOps({ ...parts, runstates, timePages, sched, time });
+    this.pirqs = new Pirqs(machine, lock, frames, ports, pirqTable, this.domains, this.eventChannels);
     this.pages = new Pages(machine, lock, this.domains, frames);
     this.grantMap = new GrantMap(machine, lock, this.domains, frames, pins, maptrack);
     this.grantCopy = new GrantCopy(machine, lock, frames, pins);
@@ -141,7 +175,14 @@ export class Hypervisor {
       this.pages,
       this.virqs,
     );
-    this.eventDump = new EventDump(machine, this.domains, ports, sharedInfo);
+    this.eventDump = new EventDump({
+      memory: machine,
+      domains: this.domains,
+      ports,
+      sharedInfo,
+      pollers,
+      pirqs: pirqTable,
+    });
     this.#ledger = new LedgerBook(machine, this.domains, frames, ports, this.grantEntries, maptrack);
     this.#audit = new Audit({
       memory: machine,
@@ -152,6 +193,7 @@ export class Hypervisor {
       events: this.eventChannels,
       doorbell,
       virqPorts,
+      pirqs: pirqTable,
       pins,
       maptrack,
       map: this.grantMap,

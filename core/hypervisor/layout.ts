@@ -24,7 +24,7 @@ export const header = {
   lock: 32,
   /** The owner's domid + 1 of each of the 24 virtual interrupts; 0 where it is the hardware domain's. */
   virqOwners: 64,
-  /** Two words for each host interrupt. */
+  /** A word for each of the host's 256 interrupts. */
   irqs: 128,
 } as const;
 
@@ -33,10 +33,11 @@ export const MAGIC = 0x53585203;
 
 /**
  * Pages of a slot: control page, shared_info, list of maptrack frames, map of the guest's used grant references, shared_info
- * once more, for a domain of the 32-bit ABI, two of vCPUs, one of physical interrupts. Who raises an event without the lock may still take the slot for that of the domain
- * before; in a page of the other ABI it would set a bit of the mask where it means one of PENDING.
+ * once more, for a domain of the 32-bit ABI, two of vCPUs, one of physical interrupts, and for a domain of Arm one of vcpu_info and
+ * its shared_info. Who raises an event without the lock may still take the slot for that of the domain before; in a page of another
+ * ABI it would set a bit of the mask where it means one of PENDING.
  */
-export const SLOT_PAGES = 8;
+export const SLOT_PAGES = 10;
 /** As many domains as the slot field of a port's word can tell apart. */
 export const MAX_SLOTS = 256;
 
@@ -73,22 +74,20 @@ export const control = {
   /** The thread that makes the domain's calls, as its platform numbers threads, and when it began; 0 where nobody told. */
   thread: 80,
   threadStart: 81,
+  /** How often a toolstack has paused the domain and not unpaused it (sched.h `controller_pause_count`). */
+  pauseCount: 82,
   /** The domid + 1 of who resets the domain's ports, while one does. */
   resetBy: 83,
-  /** Pauses that stand on the domain as a whole (sched.h `pause_count`). */
-  pauses: 96,
-  /** Those of them that a toolstack has asked for (sched.h `controller_pause_count`). */
-  controllerPauses: 97,
   /** What the domain has been shut down for: see sched.ts. */
-  shutdown: 98,
+  shutdown: 96,
   /** A bit for each vCPU that waits in SCHEDOP_poll (sched.h `poll_mask`). */
-  pollMask: 99,
-  /** A bit for each vCPU that is to be entered though it has no upcall: see guest-mode.ts. */
-  attention: 100,
+  pollMask: 97,
+  /** A bit for each vCPU that is to be entered though it has no upcall. */
+  attention: 98,
   /** Which of the two watchdog timers are in use. */
-  watchdogs: 101,
+  watchdogs: 99,
   /** When each watchdog fires, in two words. */
-  watchdogAt: 102,
+  watchdogAt: 100,
   /** Lists of frames. */
   grantFrameList: 128,
   activeFrameList: 192,
@@ -105,6 +104,7 @@ export const slotPage = {
   sharedInfo32: 4 * PAGE_WORDS,
   vcpus: 5 * PAGE_WORDS,
   pirqs: 7 * PAGE_WORDS,
+  sharedInfoArm: 9 * PAGE_WORDS,
 } as const;
 
 /** vCPUs that a domain can have: as many as shared_info has room for (xen.h `XEN_LEGACY_MAX_VCPUS`). */
@@ -130,9 +130,16 @@ export const vcpuWord = {
   timeArea: 19,
   /** When the time page was written last. */
   timeStamp: 20,
+  /** The frame of its virtual IDT, before that of its context; 0 where it uses neither. */
+  trapTable: 24,
   /** The port that a VIRQ raises, for each of the 24; 0 where it is unbound. */
   virqPorts: 40,
 } as const;
+
+/** Bits of {@link control.shutdown}: the code + 1, 0 while there is none (SHUTDOWN_CODE_INVALID); is_shutting_down; is_shut_down. */
+export const SHUTDOWN_CODE = 0x1ff;
+export const SHUTTING_DOWN = 0x200;
+export const SHUT_DOWN = 0x400;
 
 /** Bits of {@link vcpuWord.flags}. */
 export const vcpuFlag = { initialised: 1, up: 2, blocked: 4 } as const;
@@ -142,11 +149,14 @@ export const TIMER_WORDS = 8;
 /** Words of a vCPU's timers, two each: 0 where a timer is stopped. */
 export const timerWord = { singleshot: 0, period: 2, periodicLast: 4, poll: 6 } as const;
 
-/** A slot's life. A slot that is `building` or `dying` while nobody holds the lock was left by a caller who died. */
+/**
+ * A slot's life. One that is `building` while nobody holds the lock was left by a caller who died; one that is `dying` too, unless
+ * its destroyer only lets others in between two parts of its end.
+ */
 export const life = { none: 0, building: 1, alive: 2, dying: 3, zombie: 4 } as const;
 
 /** Bits of {@link control.flags}. */
-export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4, runstateUpdate: 8 } as const;
+export const domainFlag = { privileged: 1, abi32: 2, ownThread: 4, runstateUpdate: 8, arm: 16 } as const;
 
 /** Entries by which Xen grows a port table (sched.h `EVTCHNS_PER_BUCKET`). */
 export const PORTS_PER_BUCKET = 64;

@@ -1,5 +1,5 @@
-import { DOMID_FIRST_RESERVED, PAGE_SIZE } from '../abi/units.js';
-import { type CopyCode, copyCode } from './copy.js';
+import { DOMID_FIRST_RESERVED, type Domid, PAGE_SIZE } from '../abi/units.js';
+import { type CopyCode, copyCode, copyModule } from './copy.js';
 import { control, header, life, MAGIC, MAX_SLOTS, PAGE_WORDS, SLOT_PAGES } from './layout.js';
 import { Memory, type SharedMemory } from './web-assembly.js';
 
@@ -20,6 +20,8 @@ export class MachineMemory {
   readonly words: Int32Array;
   readonly bytes: Uint8Array;
   readonly code: CopyCode;
+  /** The code, compiled. */
+  readonly copyModule: object;
   /** Number of frames, this layout's own included. */
   readonly frames: number;
   readonly slots: number;
@@ -32,15 +34,22 @@ export class MachineMemory {
   /** The first frame that can be allocated. */
   readonly firstFrame: number;
 
-  /** @throws TypeError when the memory is not shared or holds no machine */
-  constructor(readonly memory: SharedMemory) {
+  /**
+   * @param module {@link MachineMemory.copyModule} of a machine over the same memory, which spares this thread to compile it
+   * @throws TypeError when the memory is not shared or holds no machine
+   */
+  constructor(
+    readonly memory: SharedMemory,
+    module?: object,
+  ) {
     if (!(memory.buffer instanceof SharedArrayBuffer))
       throw new TypeError('a machine needs a shared WebAssembly.Memory');
     this.words = new Int32Array(memory.buffer);
     this.bytes = new Uint8Array(memory.buffer);
     if (this.words[header.magic] !== MAGIC)
       throw new TypeError('this memory holds no machine: make one with MachineMemory.create');
-    this.code = copyCode(memory);
+    this.copyModule = module ?? copyModule(memory.buffer.byteLength);
+    this.code = copyCode(this.copyModule, memory);
     this.frames = this.words[header.frames] as number;
     this.slots = this.words[header.slots] as number;
     this.frameTable = this.domids + 32 * PAGE_WORDS;
@@ -83,6 +92,11 @@ export class MachineMemory {
   /** The first word of a slot's control page. */
   control(slot: number): number {
     return this.firstSlot + slot * (SLOT_PAGES * PAGE_WORDS);
+  }
+
+  /** The domid in a slot. */
+  domidIn(slot: number): Domid {
+    return this.words[this.control(slot) + control.domid] as Domid;
   }
 
   /** Writes zeros over whole frames. */

@@ -12,15 +12,29 @@ const STATE = 7;
 const ARGUMENT = 3;
 const PEER_PORT = 11;
 const PEER_SLOT = 0xff;
+const PEER_PORT_MASK = 0x1ffff;
+const DOMID = 0xffff;
+
+/**
+ * In the word of an unbound or interdomain port: Xen itself takes its events, so its domain can neither send nor close it
+ * (event_channel.c `consumer_is_xen`).
+ */
+export const XEN_CONSUMER = 1 << 30;
+/** In the word of an interdomain port: its other end is one of those. */
+export const XEN_PEER = 1 << 29;
+/** What a sender distinguishes ports by. */
+export const SEND_KIND = STATE | XEN_CONSUMER | XEN_PEER;
 
 /** The state in a port's word. */
 export const stateOf = (port: number): number => port & STATE;
 /** The domid that an unbound port is reserved for. */
-export const remoteOf = (port: number): Domid => (port >>> ARGUMENT) as Domid;
+export const remoteOf = (port: number): Domid => ((port >>> ARGUMENT) & DOMID) as Domid;
 /** The slot of an interdomain port's other end. A slot keeps its domain as long as a port names it. */
 export const peerSlotOf = (port: number): number => (port >>> ARGUMENT) & PEER_SLOT;
 /** The port of an interdomain port's other end. */
-export const peerPortOf = (port: number): number => port >>> PEER_PORT;
+export const peerPortOf = (port: number): number => (port >>> PEER_PORT) & PEER_PORT_MASK;
+/** The word of an unbound or interdomain port without what it says of Xen. */
+export const plainPort = (port: number): number => port & ~(XEN_CONSUMER | XEN_PEER);
 
 /** The word of a port that waits for `remote`. */
 export const unboundPort = (remote: number): number => portState.unbound | ((remote & 0xffff) << ARGUMENT);

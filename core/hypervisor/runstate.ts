@@ -5,7 +5,7 @@ import type { MachineMemory } from './memory.js';
 import type { SharedInfo } from './shared-info.js';
 import type { TimeSource } from './time-source.js';
 import type { Vcpus } from './vcpus.js';
-import { setWide, wide } from './wide.js';
+import { highWord, lowWord, setWide, timesOf, wide } from './wide.js';
 
 /** What a vCPU does (vcpu.h `RUNSTATE_*`). */
 export const runstate = { running: 0, runnable: 1, blocked: 2, offline: 3 } as const;
@@ -30,6 +30,7 @@ export interface RunstateInfo {
 export class Runstates {
   readonly #memory: MachineMemory;
   readonly #words: Int32Array;
+  readonly #times: Float64Array;
   readonly #vcpus: Vcpus;
   readonly #sharedInfo: SharedInfo;
   readonly #frames: Frames;
@@ -38,6 +39,7 @@ export class Runstates {
   constructor(memory: MachineMemory, vcpus: Vcpus, sharedInfo: SharedInfo, frames: Frames, source: TimeSource) {
     this.#memory = memory;
     this.#words = memory.words;
+    this.#times = timesOf(memory);
     this.#vcpus = vcpus;
     this.#sharedInfo = sharedInfo;
     this.#frames = frames;
@@ -50,7 +52,7 @@ export class Runstates {
     for (let vcpu = 0; vcpu < this.#vcpus.count(slot); vcpu++) {
       const word = this.#vcpus.word(slot, vcpu);
       this.#words[word + vcpuWord.runstate] = runstate.offline;
-      setWide(this.#words, word + vcpuWord.runstateEntry, now);
+      setWide(this.#times, word + vcpuWord.runstateEntry, now);
     }
   }
 
@@ -65,14 +67,15 @@ export class Runstates {
    */
   change(slot: number, vcpu: number, state: RunstateNumber, now: number): void {
     const words = this.#words;
+    const times = this.#times;
     const word = this.#vcpus.word(slot, vcpu);
     const before = words[word + vcpuWord.runstate] as number;
     if (before === state) return;
-    const spent = now - wide(words, word + vcpuWord.runstateEntry);
+    const spent = now - wide(times, word + vcpuWord.runstateEntry);
     if (spent > 0) {
       const at = word + vcpuWord.runstateTimes + 2 * before;
-      setWide(words, at, wide(words, at) + spent);
-      setWide(words, word + vcpuWord.runstateEntry, now);
+      setWide(times, at, wide(times, at) + spent);
+      setWide(times, word + vcpuWord.runstateEntry, now);
     }
     words[word + vcpuWord.runstate] = state;
     if (state === runstate.running && words[word + vcpuWord.runstateArea] !== 0) this.updateArea(slot, vcpu);
@@ -81,19 +84,20 @@ export class Runstates {
   /** Nanoseconds of CPU that a vCPU has received until `now`. */
   received(slot: number, vcpu: number, now: number): number {
     const word = this.#vcpus.word(slot, vcpu);
-    const before = wide(this.#words, word + vcpuWord.runstateTimes);
+    const before = wide(this.#times, word + vcpuWord.runstateTimes);
     if (this.#words[word + vcpuWord.runstate] !== runstate.running) return before;
-    return before + Math.max(0, now - wide(this.#words, word + vcpuWord.runstateEntry));
+    return before + Math.max(0, now - wide(this.#times, word + vcpuWord.runstateEntry));
   }
 
   /** A vCPU's times as of `now` (core.c `vcpu_runstate_get`). */
   info(slot: number, vcpu: number, now: number): RunstateInfo {
     const words = this.#words;
+    const times = this.#times;
     const word = this.#vcpus.word(slot, vcpu);
     const state = words[word + vcpuWord.runstate] as RunstateNumber;
-    const stateEntryTime = wide(words, word + vcpuWord.runstateEntry);
+    const stateEntryTime = wide(times, word + vcpuWord.runstateEntry);
     const time: [number, number, number, number] = [0, 0, 0, 0];
-    for (let i = 0; i < 4; i++) time[i] = wide(words, word + vcpuWord.runstateTimes + 2 * i);
+    for (let i = 0; i < 4; i++) time[i] = wide(times, word + vcpuWord.runstateTimes + 2 * i);
     time[state] = (time[state] as number) + Math.max(0, now - stateEntryTime);
     return { state, stateEntryTime, time };
   }
@@ -109,12 +113,16 @@ export class Runstates {
     const flagged = ((words[at + control.flags] as number) & domainFlag.runstateUpdate) !== 0;
     // state, which 64 bits follow with a hole, then state_entry_time and time[4].
     const entry = (area >>> 2) + (this.#sharedInfo.isAbi32(slot) ? 1 : 2);
-    const high = words[word + vcpuWord.runstateEntry + 1] as number;
+    const began = wide(this.#times, word + vcpuWord.runstateEntry);
     if (flagged) Atomics.or(words, entry + 1, UPDATE);
     Atomics.store(words, area >>> 2, words[word + vcpuWord.runstate] as number);
-    Atomics.store(words, entry, words[word + vcpuWord.runstateEntry] as number);
-    if (!flagged) Atomics.store(words, entry + 1, high);
-    for (let i = 0; i < 8; i++) Atomics.store(words, entry + 2 + i, words[word + vcpuWord.runstateTimes + i] as number);
-    if (flagged) Atomics.store(words, entry + 1, high);
+    Atomics.store(words, entry, lowWord(began));
+    if (!flagged) Atomics.store(words, entry + 1, highWord(began));
+    for (let i = 0; i < 4; i++) {
+      const time = wide(this.#times, word + vcpuWord.runstateTimes + 2 * i);
+      Atomics.store(words, entry + 2 + 2 * i, lowWord(time));
+      Atomics.store(words, entry + 3 + 2 * i, highWord(time));
+    }
+    if (flagged) Atomics.store(words, entry + 1, highWord(began));
   }
 }

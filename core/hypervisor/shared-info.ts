@@ -15,6 +15,16 @@ const word = {
   mask32: 544,
 } as const;
 
+/** A slot's memory differs from the layout of x86-64 if one of these is set. */
+const OTHER_ABI = domainFlag.abi32 | domainFlag.arm;
+
+/**
+ * On Arm (arch-arm.h) shared_info has room for one vcpu_info, of 48 bytes, and the bitmaps and the clock follow as on x86-64. So what
+ * lies at word 500 of the page there lies at the beginning here. All vCPUs have their vcpu_info in front of the page, where their
+ * kernel has registered it (VCPUOP_register_vcpu_info), as Linux does on each CPU of Arm.
+ */
+const ARM_PAGE = slotPage.sharedInfoArm - 500;
+
 /** Words of a `struct vcpu_info` on x86 (xen.h). */
 const INFO_WORDS = 16;
 
@@ -37,14 +47,21 @@ export class SharedInfo {
     this.#load = memory.code.load;
   }
 
-  /** The first word of a slot's page. */
+  /** The first word of a slot's page; for Arm of what would be the page on x86-64. */
   at(slot: number): number {
-    return this.pageOf(slot, this.isAbi32(slot));
+    return this.pageOf(slot, this.flags(slot));
   }
 
-  /** The first word of the page that a slot has for an ABI. */
-  pageOf(slot: number, abi32: boolean): number {
-    return this.#memory.control(slot) + (abi32 ? slotPage.sharedInfo32 : slotPage.sharedInfo);
+  /** The flags of a slot's domain, which its ABI is among. */
+  flags(slot: number): number {
+    return this.#words[this.#memory.control(slot) + control.flags] as number;
+  }
+
+  /** What {@link at} says, of a domain with these flags. */
+  pageOf(slot: number, flags: number): number {
+    const at = this.#memory.control(slot);
+    if ((flags & OTHER_ABI) === 0) return at + slotPage.sharedInfo;
+    return at + ((flags & domainFlag.abi32) !== 0 ? slotPage.sharedInfo32 : ARM_PAGE);
   }
 
   /** The first word of a vCPU's `struct vcpu_info`. */
@@ -57,8 +74,13 @@ export class SharedInfo {
     return page + vcpu * INFO_WORDS;
   }
 
+  /** The vCPU whose `struct vcpu_info` begins at word `info` of the page that begins at word `page`. */
+  vcpuOf(page: number, info: number): number {
+    return (info - page) / INFO_WORDS;
+  }
+
   isAbi32(slot: number): boolean {
-    return ((this.#words[this.#memory.control(slot) + control.flags] as number) & domainFlag.abi32) !== 0;
+    return (this.flags(slot) & domainFlag.abi32) !== 0;
   }
 
   /** Sets PENDING and says whether it was set already. */
@@ -144,6 +166,11 @@ export class SharedInfo {
   /** Clears a vCPU's evtchn_upcall_mask; who does so looks at {@link hasUpcall} next. */
   unmaskUpcalls(info: number): void {
     Atomics.and(this.#words, info + word.upcall, ~UPCALL_MASK);
+  }
+
+  /** Whether a vCPU's evtchn_upcall_mask is set. */
+  masksUpcalls(info: number): boolean {
+    return (this.#load((info + word.upcall) * 4) & UPCALL_MASK) !== 0;
   }
 
   /** Whether a vCPU has an upcall pending, and has not masked upcalls. */

@@ -64,8 +64,8 @@ export class Teardown {
    * Destroys a domain: its ports close, so that peers wait for it again; its mappings end; its grants are void; its pages are
    * freed, but for those that others map, with which it stays a zombie until the last is let go. Where a thread of its own may
    * still run, its mappings and pages last, and their granters see them in use, until {@link Audit.recover}. Others' calls come
-   * between the parts of a long end (XSA-380): to them the domain is dying. -EPERM unless the caller is privileged, -EINVAL itself,
-   * -ESRCH.
+   * between the parts of a long end (XSA-380): to them the domain is dying (XEN_DOMCTL_destroydomain). -EPERM unless the caller is privileged,
+   * -EINVAL itself, -ESRCH.
    */
   destroy(caller: Domid, domid: Domid): number {
     if (!this.#domains.isPrivileged(caller)) return -errno.EPERM;
@@ -84,6 +84,8 @@ export class Teardown {
       }
     }
     this.#lock.release();
+    // Others may have shared an interrupt with the domain, and wait for it no longer.
+    this.#events.raiseDue();
     return slot < 0 ? -errno.ESRCH : 0;
   }
 
@@ -106,7 +108,7 @@ export class Teardown {
     switch (progress.step) {
       case 0: {
         const end = Math.min(from + CHUNK.ports, this.#ports.valid(slot));
-        for (let port = Math.max(from, 1); port < end; port++) this.#events.closeIn(slot, port);
+        for (let port = Math.max(from, 1); port < end; port++) this.#events.closeIn(slot, port, false);
         return this.#proceed(progress, CHUNK.ports, this.#ports.valid(slot));
       }
       case 1:

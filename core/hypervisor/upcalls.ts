@@ -1,4 +1,5 @@
 import type { Domid, Port } from '../abi/units.js';
+import type { EventChannelOps } from './event-channels.js';
 import { vcpuWord } from './layout.js';
 import type { MachineMemory } from './memory.js';
 import { portsOf2Level, type SharedInfo } from './shared-info.js';
@@ -18,17 +19,22 @@ export class Upcalls {
   readonly #words: Int32Array;
   readonly #sharedInfo: SharedInfo;
   readonly #vcpus: Vcpus;
+  readonly #events: EventChannelOps;
 
-  constructor(memory: MachineMemory, sharedInfo: SharedInfo, vcpus: Vcpus) {
+  constructor(memory: MachineMemory, sharedInfo: SharedInfo, vcpus: Vcpus, events: EventChannelOps) {
     this.#memory = memory;
     this.#words = memory.words;
     this.#sharedInfo = sharedInfo;
     this.#vcpus = vcpus;
+    this.#events = events;
   }
 
   /**
    * Delivers the pending, unmasked events that notify a vCPU of the domain, at most `limit` of them; what is left stays pending, with
    * the upcall. An event raised by a handler waits for the next upcall. Returns how many were delivered.
+   *
+   * A word of ports can hold others' events too, also one that was selected here before its port was moved: those are left to the vCPU
+   * that their port notifies, which is told of them if it was not (Linux keeps a mask of each CPU's ports, `cpu_evtchn_mask`).
    */
   scan(domid: Domid, deliver: Deliver, limit: number = Number.POSITIVE_INFINITY, vcpu = 0): number {
     const slot = this.#memory.callerOf(domid);
@@ -39,6 +45,7 @@ export class Upcalls {
     const shift = abi32 ? 5 : 6;
     const at = info.infoOf(slot, vcpu);
     const next = this.#vcpus.word(slot, vcpu) + vcpuWord.scanNext;
+    const only = this.#vcpus.count(slot) > 1 ? vcpu : -1;
 
     // The upcall goes first, then the selector, then the bits: in any other order an event that comes between is lost.
     info.clearUpcall(at);
@@ -53,7 +60,7 @@ export class Upcalls {
       // The word in which the scan begins is looked at twice: its later ports now, all of it at the end.
       const begin = word === from >>> shift ? from : first;
       const end = (word + 1) << shift;
-      delivered += this.#scanPorts(page, abi32, begin, end, deliver, limit - delivered, next);
+      delivered += this.#scanPorts(slot, page, abi32, begin, end, deliver, limit - delivered, next, only);
       if (begin === first && delivered < limit) {
         if (word < 32) low &= ~(1 << word);
         else high &= ~(1 << (word - 32));
@@ -68,7 +75,9 @@ export class Upcalls {
     return delivered;
   }
 
+  /** @param only the vCPU whose ports these must be; -1 where there is one only */
   #scanPorts(
+    slot: number,
     page: number,
     abi32: boolean,
     from: number,
@@ -76,6 +85,7 @@ export class Upcalls {
     deliver: Deliver,
     limit: number,
     next: number,
+    only: number,
   ): number {
     const info = this.#sharedInfo;
     const last = portsOf2Level(abi32) - 1;
@@ -89,6 +99,10 @@ export class Upcalls {
         continue;
       }
       port = (port & ~31) | lowestBit(bits);
+      if (only >= 0 && this.#events.handsOn(slot, only, port)) {
+        port++;
+        continue;
+      }
       info.clearPending(page, port);
       this.#words[next] = (port + 1) & last;
       deliver(port as Port);

@@ -1,4 +1,4 @@
-import { control, slotPage, VCPU_WORDS, vcpuFlag, vcpuWord } from './layout.js';
+import { control, SHUTTING_DOWN, slotPage, VCPU_WORDS, vcpuFlag, vcpuWord } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
 /** The virtual processors of all slots, where their words lie, and whether they may run. */
@@ -36,14 +36,36 @@ export class Vcpus {
     return ((this.#words[this.word(slot, vcpu) + vcpuWord.flags] as number) & vcpuFlag.up) !== 0;
   }
 
-  /** Whether nothing keeps a vCPU from running: it is up, and neither it nor its domain is paused (sched.h `vcpu_runnable`). */
+  /**
+   * Whether nothing keeps a vCPU from running: it is up, neither it nor its domain is paused, and the domain is not shut down
+   * (sched.h `vcpu_runnable`, but for blocking).
+   */
   mayRun(slot: number, vcpu: number): boolean {
+    const at = this.#memory.control(slot);
     const word = this.word(slot, vcpu);
     return (
-      this.#words[this.#memory.control(slot) + control.pauses] === 0 &&
+      this.#memory.code.load((at + control.pauseCount) * 4) === 0 &&
+      ((this.#words[at + control.shutdown] as number) & SHUTTING_DOWN) === 0 &&
       this.#words[word + vcpuWord.pauses] === 0 &&
       ((this.#words[word + vcpuWord.flags] as number) & vcpuFlag.up) !== 0
     );
+  }
+
+  /** Whether more than an upcall waits for a vCPU: attention was asked for, or it is blocked. */
+  isSpecial(slot: number, vcpu: number): boolean {
+    return (this.attention(slot) & (1 << vcpu)) !== 0 || this.isBlocked(slot, vcpu);
+  }
+
+  /** Whether a vCPU waits for an event: by SCHEDOP_block or SCHEDOP_poll. */
+  isBlocked(slot: number, vcpu: number): boolean {
+    return ((this.#words[this.word(slot, vcpu) + vcpuWord.flags] as number) & vcpuFlag.blocked) !== 0;
+  }
+
+  /** Sets or clears bits of a vCPU's flags. Only the domain's own thread does so. */
+  setFlag(slot: number, vcpu: number, flag: number, on: boolean): void {
+    const at = this.word(slot, vcpu) + vcpuWord.flags;
+    const flags = this.#words[at] as number;
+    this.#words[at] = on ? flags | flag : flags & ~flag;
   }
 
   /** Asks for a vCPU to be entered though it may have no upcall; who does so kicks its domain next. */
@@ -53,7 +75,7 @@ export class Vcpus {
 
   /** The vCPUs, a bit for each, that are to be entered though they may have no upcall. */
   attention(slot: number): number {
-    return this.#words[this.#memory.control(slot) + control.attention] as number;
+    return this.#memory.code.load((this.#memory.control(slot) + control.attention) * 4);
   }
 
   /** Takes a vCPU's bit of {@link attention}; whether it was set. */

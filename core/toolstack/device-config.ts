@@ -4,6 +4,10 @@ import type { Domid } from '../abi/units.js';
 export interface DeviceConfig {
   /** The class, as its directories are called: `vbd`. */
   readonly device: string;
+  /**
+   * The kind of backend, as its directory is called; that of the class without it. Several may serve one class: `vbd` and `qdisk` do.
+   */
+  readonly type?: string;
   /** The device's number or name: `51712`, `0`. */
   readonly id: string | number;
   readonly frontend: Domid;
@@ -18,13 +22,14 @@ export interface DeviceConfig {
 /** The directories of a device, absolute (libxl_device.c). */
 export const devicePaths = ({
   device,
+  type = device,
   id,
   frontend,
   backend,
-}: Pick<DeviceConfig, 'device' | 'id' | 'frontend' | 'backend'>) =>
+}: Pick<DeviceConfig, 'device' | 'type' | 'id' | 'frontend' | 'backend'>) =>
   ({
     frontend: `/local/domain/${frontend}/device/${device}/${id}`,
-    backend: `/local/domain/${backend}/backend/${device}/${frontend}/${id}`,
+    backend: `/local/domain/${backend}/backend/${type}/${frontend}/${id}`,
     /** The toolstack's own copy, which no guest can write (XSA-175, XSA-178). */
     trusted: `/libxl/${frontend}/device/${device}/${id}`,
   }) as const;

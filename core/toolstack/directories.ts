@@ -27,6 +27,19 @@ export interface TrustedDevice {
   readonly backend: string;
 }
 
+/** Makes a directory where there is none, and what lies in it. */
+const addDirectory = async (
+  store: StoreOperations,
+  path: string,
+  permissions: readonly Permission[],
+  texts: Texts = {},
+): Promise<void> => {
+  await store.mkdir(path);
+  await store.setPermissions(path, permissions);
+  // A node inherits its directory's permissions, so the ends can write what the toolstack wrote here.
+  for (const [key, text] of Object.entries(texts)) await store.write(`${path}/${key}`, text);
+};
+
 /** Makes a directory anew, and what lies in it. */
 export const makeDirectory = async (
   store: StoreOperations,
@@ -35,10 +48,7 @@ export const makeDirectory = async (
   texts: Texts = {},
 ): Promise<void> => {
   await store.rm(path);
-  await store.mkdir(path);
-  await store.setPermissions(path, permissions);
-  // A node inherits its directory's permissions, so the ends can write what the toolstack wrote here.
-  for (const [key, text] of Object.entries(texts)) await store.write(`${path}/${key}`, text);
+  await addDirectory(store, path, permissions, texts);
 };
 
 /** Removes a directory, and those above it that hold nothing any more, down to the domain's own (`libxl__xs_path_cleanup`). */
@@ -57,12 +67,12 @@ export const writeDomain = async (store: StoreOperations, domid: Domid, name: st
   const readOnly = owned(DOM0, domid);
   await makeDirectory(store, path, readOnly, { name, domid: String(domid) });
   await makeDirectory(store, `/libxl/${domid}`, owned(DOM0));
-  await makeDirectory(store, `/libxl/${domid}/device`, owned(DOM0));
+  await addDirectory(store, `/libxl/${domid}/device`, owned(DOM0));
   const platform = { 'platform-feature-multiprocessor-suspend': '1', 'platform-feature-xs_reset_watches': '1' };
-  await makeDirectory(store, `${path}/cpu`, readOnly);
-  await makeDirectory(store, `${path}/memory`, readOnly);
-  await makeDirectory(store, `${path}/device`, readOnly);
-  await makeDirectory(store, `${path}/control`, readOnly, platform);
+  await addDirectory(store, `${path}/cpu`, readOnly);
+  await addDirectory(store, `${path}/memory`, readOnly);
+  await addDirectory(store, `${path}/device`, readOnly);
+  await addDirectory(store, `${path}/control`, readOnly, platform);
   const writable = [
     'device/suspend/event-channel',
     'control/shutdown',
@@ -76,7 +86,7 @@ export const writeDomain = async (store: StoreOperations, domid: Domid, name: st
     'attr',
     'error',
   ];
-  for (const child of writable) await makeDirectory(store, `${path}/${child}`, owned(domid));
+  for (const child of writable) await addDirectory(store, `${path}/${child}`, owned(domid));
 };
 
 /** The domains that have a name, dom0 not among them. */

@@ -1,9 +1,11 @@
-import { filter, firstValueFrom, map, type Observable } from 'rxjs';
+import { filter, firstValueFrom, map, type Observable, type Subscription } from 'rxjs';
 import type { Abi } from '../abi/layout.js';
 import type { Domid } from '../abi/units.js';
 import type { Domain } from '../domain/domain.js';
 import type { DomainConfig, Plain, Shutdown } from '../domain/domctl.js';
+import type { HostInterrupt } from '../domain/host-interrupt.js';
 import type { LogEntry } from '../domain/log.js';
+import { XenError } from '../errors.js';
 import type { debugKeys } from './debug-keys.js';
 import { Toolstack } from './toolstack.js';
 import { unlessGone } from './unless-gone.js';
@@ -57,9 +59,10 @@ export abstract class Machine implements AsyncDisposable {
   /**
    * A new domain whose code is the caller's own, in the caller's thread.
    * @param abi how it lays its structs out; x86_64-abi without it
+   * @param vcpus how many vCPUs it has; 1 without it
    * @throws XenError as {@link Toolstack.create}
    */
-  abstract guest(name: string, abi?: Abi): Promise<Domain>;
+  abstract guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain>;
   /** What each domain but dom0 holds now; pages that its code has given back do not count. */
   abstract ledger(): Promise<readonly DomainLedger[]>;
   /** Ends what the code of all domains listens to, as if they had nothing more to do; the domains stay. */
@@ -71,6 +74,16 @@ export abstract class Machine implements AsyncDisposable {
    * @throws RangeError for a key that has no handler; XenError EOPNOTSUPP where the machine's console cannot be read
    */
   abstract debugKey(key: string): Promise<string>;
+  /**
+   * Takes interrupts of the host from these sources, until they complete or the subscription is ended. Which domain gets one,
+   * `Physdev.mapPirq` says. @throws RangeError for a number that the host cannot have, and for one that has a source; XenError ENOSYS on a
+   * platform whose host has its own
+   * @param interrupts those that are bound to {@link HostInterrupt} in dom0, and have not been taken yet, without it
+   */
+  attach(_interrupts?: readonly HostInterrupt[]): Subscription {
+    throw new XenError('ENOSYS', 'sources of interrupts, on a platform whose host has its own');
+  }
+
   /** Resolves when nothing is left to do before the next timer. */
   abstract idle(): Promise<void>;
   /** Ends all domains, and the machine. */

@@ -33,6 +33,8 @@ export class Toolstack {
   readonly #store: XenStore;
   readonly #domctl: Domctl;
   readonly #clock: Clock;
+  /** Settles when every domain that was asked for has been made, or refused. */
+  #created: Promise<unknown> = Promise.resolve();
 
   constructor(@inject(XenStore) store: XenStore, @inject(Domctl) domctl: Domctl, @inject(Clock) clock: Clock) {
     this.#store = store;
@@ -44,7 +46,14 @@ export class Toolstack {
    * Makes a domain with its directories (libxl_create.c `libxl__domain_make`); it does not run before `unpause`.
    * @throws RangeError for a name with blanks or slashes; XenError EEXIST when a domain has that name, ENOMEM, ENOSPC
    */
-  async create(config: DomainConfig): Promise<Domid> {
+  create(config: DomainConfig): Promise<Domid> {
+    // One after another: of transactions side by side that each read all names and write one, all but one would have to run again.
+    const made = this.#created.then(() => this.#make(config));
+    this.#created = made.catch(() => undefined);
+    return made;
+  }
+
+  async #make(config: DomainConfig): Promise<Domid> {
     const { name } = config;
     if (name === '' || /[/\s]/.test(name)) {
       throw new RangeError(`a domain's name has no blanks and no slashes, unlike ${JSON.stringify(name)}`);
@@ -101,9 +110,12 @@ export class Toolstack {
    *   not there
    */
   async attach(config: DeviceConfig): Promise<void> {
-    const { device, id, frontend, backend, keys } = config;
+    const { device, type = device, id, frontend, backend, keys } = config;
     if (!/^[A-Za-z0-9_-]+$/.test(device) || !/^[A-Za-z0-9_-]+$/.test(String(id))) {
       throw new RangeError(`a device's class and number are letters, digits, - and _, unlike ${device} ${id}`);
+    }
+    if (!/^[A-Za-z0-9_-]+$/.test(type)) {
+      throw new RangeError(`a kind of backend is letters, digits, - and _, unlike ${type}`);
     }
     const paths = devicePaths(config);
     const front: Texts = { ...keys?.frontend, backend: paths.backend, 'backend-id': String(backend), state: '1' };

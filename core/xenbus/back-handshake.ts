@@ -69,7 +69,7 @@ export class BackHandshake extends Handshake<BackStep> {
     if (own === 'Closing' || own === 'Closed') await this.#quiesce();
     if (own === 'Connected' && this.#life?.unpublished === true) await this.#publishAgain(this.#life);
     const online = await this.#isOnline(this.environment.store);
-    const { does, memory } = backDecision(this.#memory, own, other, online);
+    const { does, memory } = backDecision(this.#memory, own, other, online, this.#protocol.repeatable);
     this.#memory = memory;
     return does;
   }
@@ -83,7 +83,9 @@ export class BackHandshake extends Handshake<BackStep> {
         await this.#offer(look);
         return true;
       case 'connect':
+      case 'takeUp':
         try {
+          if (step === 'takeUp' && !(await this.#prepare(look))) return true;
           await this.#connect(look);
         } catch (error) {
           if (await this.#stillBoth(look)) throw error;
@@ -152,6 +154,25 @@ export class BackHandshake extends Handshake<BackStep> {
     // The toolstack leaves the state of a device that is Closed alone when it takes it offline.
     const stands = (store: StoreOperations): Promise<boolean> => this.#isOnline(store);
     await this.#move('offer', look, writing(path, showKeys(path, offerKeys, values)), stands);
+  }
+
+  /** Has the driver ready for a ring that is there already; what an earlier life has written of it stands. Whether it is still wanted. */
+  async #prepare(look: Look): Promise<boolean> {
+    const { path } = this.device;
+    const { toolstack: told, backend } = this.#protocol.keys;
+    const life = new BackLife(await readKeys(this.environment.store, path, told?.backend ?? {}));
+    Object.assign(
+      life.own,
+      await readKeys(this.environment.store, path, { ...backend?.InitWait, ...backend?.Connected }),
+    );
+    if (this.stopped) return false;
+    this.#life = life;
+    const { toolstack, subscription } = life;
+    const offer = this.#driver.offer?.({ toolstack, device: this.device, subscription }) ?? {};
+    const said = await this.#driverSays(offer, () => this.#stillOwn(look));
+    if (said !== undefined && this.#life === life) return true;
+    this.#releaseOnly(life);
+    return false;
   }
 
   async #stillBoth(look: Look): Promise<boolean> {

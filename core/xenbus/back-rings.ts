@@ -26,6 +26,7 @@ export interface BackPump {
   /** What its driver has left on the ring, which is found again at each upcall. */
   readonly left?: number;
   upcall(): number;
+  push?(): void;
   idle?(): Promise<void>;
   close(): void;
   abandon?(): void;
@@ -99,6 +100,8 @@ export class BackRings implements Disposable {
     this.#lied = lied;
     const upcalls = new Subscription();
     for (const { channel, pumps } of this.#channels) {
+      // What a backend that died had answered, and not said.
+      for (const pump of pumps) pump.push?.();
       upcalls.add(
         subscribeLateEoi(channel, clock, () => {
           try {
@@ -131,7 +134,8 @@ export class BackRings implements Disposable {
   #pumpOf({ format }: Wire, words: Int32Array, protocol: AnyProtocol, keys: AnyValues, options: PumpOptions): BackPump {
     const abi = abiOf(keys);
     if (!('kind' in format)) {
-      const ring = new BackRing(words, format as RingFormat<never, never, never>, { abi });
+      const journal = protocol.repeatable ?? false;
+      const ring = new BackRing(words, format as RingFormat<never, never, never>, { abi, journal });
       return new Responses(ring, { ...options, refuse: protocol.refuse });
     }
     if (format.kind === 'packets') {

@@ -5,6 +5,7 @@ import { frontendTo, type Wait, type XenbusState } from './states.js';
  * - `offer`: write the keys of InitWait with the state, in one transaction;
  * - `connect`: read the frontend's keys, map its rings, bind its channel, hand the link to the driver; then the keys of Connected with
  *   the state, in one transaction, provided that the frontend still stands by what it wrote;
+ * - `takeUp`: the same without an offer, of a ring that an earlier life of this end has left, and the frontend is connected to;
  * - `withdraw`: the frontend closed, or vanished, without having connected;
  * - `stay`: nothing, it is connected;
  * - `close`: take no more requests, answer those that are taken;
@@ -13,6 +14,7 @@ import { frontendTo, type Wait, type XenbusState } from './states.js';
 export const backSteps = {
   offer: 'InitWait',
   connect: 'Connected',
+  takeUp: 'Connected',
   withdraw: 'Closed',
   stay: undefined,
   close: 'Closing',
@@ -23,7 +25,7 @@ export const backSteps = {
 export type BackStep = keyof typeof backSteps;
 
 /** The steps that answer the frontend's state: they are taken only if it still stands when this end's own is written. */
-export const backAnswers: ReadonlySet<BackStep> = new Set(['connect', 'withdraw']);
+export const backAnswers: ReadonlySet<BackStep> = new Set(['connect', 'takeUp', 'withdraw']);
 
 /** The states that a backend may be in itself. */
 export type BackState = 'Initialising' | 'InitWait' | 'Connected' | 'Closing' | 'Closed';
@@ -117,12 +119,14 @@ const isBackState = (state: XenbusState): state is BackState => Object.hasOwn(ba
  * What a backend does next, and what it knows from then on; undefined when there is nothing left to do: the toolstack takes the
  * directory away.
  * @param online what the toolstack says in `online`
+ * @param repeatable whether it may take up what an earlier life has left (`Protocol.repeatable`)
  */
 export const backDecision = (
   memory: BackMemory,
   own: XenbusState,
   other: XenbusState,
   online: boolean,
+  repeatable = false,
 ): { readonly does: BackStep | Wait | undefined; readonly memory: BackMemory } => {
   const past = other === memory.past ? memory.past : undefined;
   const stale = !memory.begun && own !== 'Initialising';
@@ -130,6 +134,11 @@ export const backDecision = (
   const known = { begun: true, comeBack, past };
   // Only a life before this one can have left such a state, so nobody waits for what it means.
   if (!isBackState(own)) return { does: 'close', memory: known };
+  if (stale && repeatable && online) {
+    const goesOn = { begun: true, comeBack: false, past };
+    if (own === 'InitWait' && other !== 'Unknown') return { does: 'offer', memory: goesOn };
+    if (own === 'Connected' && other === 'Connected') return { does: 'takeUp', memory: goesOn };
+  }
   if (stale && own !== 'Closing' && own !== 'Closed') return { does: 'close', memory: known };
   if (own === 'Closed') {
     if (!online) return { does: undefined, memory: known };

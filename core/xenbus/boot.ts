@@ -28,9 +28,15 @@ const wrongBindings = (candidate: unknown): string =>
 /**
  * Boots a domain from its module: loads the bindings of the default export, then serves the devices of every backend class that the
  * module exports. Its frontends are for its program to use, by `devices$`.
+ * @param typeOf the directory below `backend` that a class of devices has; its own name without it
  * @throws TypeError when the default export is no ContainerModule, or the module has neither drivers nor bindings
  */
-export const boot = (domain: Domain, module: DomainModule, url: string): void => {
+export const boot = (
+  domain: Domain,
+  module: DomainModule,
+  url: string,
+  typeOf: (device: string) => string = (device) => device,
+): void => {
   const { default: bindings, ...named } = module;
   if (bindings !== undefined && !isBindings(bindings)) throw new TypeError(`${url}: ${wrongBindings(bindings)}`);
   const drivers = Object.values(named).filter((candidate) => driverInfo(candidate) !== undefined);
@@ -40,5 +46,5 @@ export const boot = (domain: Domain, module: DomainModule, url: string): void =>
     );
   }
   if (bindings !== undefined) domain.container.load(bindings);
-  for (const driver of drivers.filter(isBackend)) serveDevices(domain, driver);
+  for (const driver of drivers.filter(isBackend)) serveDevices(domain, driver, typeOf);
 };

@@ -156,12 +156,18 @@ export const connection = <P extends AnyProtocol, T>(
 
 /**
  * Serves every device of a backend's class that this domain has, or gets, until the domain ends or the subscription does.
+ * @param typeOf the directory below `backend` that the class has; its own name without it. Several kinds of backend may serve one class
+ *   of frontends, as `vbd` and `qdisk` do, each in a directory of its own
  * @throws TypeError for a class that `@backend` has not declared, or when the domain has another driver for this class of device
  */
-export const serveDevices = (domain: Domain, driver: BackendClass): Subscription => {
+export const serveDevices = (
+  domain: Domain,
+  driver: BackendClass,
+  typeOf: (device: string) => string = (device) => device,
+): Subscription => {
   const { protocol } = declared(driver, 'backend');
   const environment = environmentOf(domain);
-  const directory = `backend/${protocol.device}`;
+  const directory = `backend/${typeOf(protocol.device)}`;
   const overrides: AnyValues = domain.container.isBound(Offer) ? domain.get(Offer).values : {};
   const list = async (): Promise<readonly string[]> => {
     const found: string[] = [];

@@ -26,6 +26,11 @@ export interface Protocol<D extends string, S extends RingFormat, K extends KeyT
   readonly keys: K;
   /** Drafts the response to a request that the backend cannot carry out; the id is already there. */
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
+  /**
+   * Whether a request may be carried out twice. A backend that is started anew then takes up the ring that the one before it left, and
+   * carries out again what that had not answered; a frontend that is connected notices nothing (blkback `xen_blkif_map`).
+   */
+  readonly repeatable?: boolean;
 }
 
 /** How the two ends of a device class with several rings come by the number of its queues, each of which has all of the rings. */
@@ -62,6 +67,7 @@ export interface AnyProtocol {
   readonly ring?: any;
   // biome-ignore lint/suspicious/noExplicitAny: as above
   readonly refuse?: any;
+  readonly repeatable?: boolean;
   readonly rings?: RingSet;
   readonly queues?: QueueKeys | undefined;
   readonly split?: string | undefined;
@@ -78,6 +84,7 @@ export function protocol<
   readonly ring: S;
   readonly keys?: K;
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
+  readonly repeatable?: boolean;
 }): Protocol<D, S, K>;
 /** Declares a device class with several rings. @throws TypeError when it names keys that it does not declare */
 export function protocol<

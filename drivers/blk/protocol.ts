@@ -60,4 +60,5 @@ export const blk = protocol({
     rsp.operation = req.operation;
     rsp.status = blkifRsp.error;
   },
+  repeatable: true,
 });

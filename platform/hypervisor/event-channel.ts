@@ -2,6 +2,7 @@ import { type Observer, Subscriber, type Subscription } from 'rxjs';
 import type { Port } from '../../core/abi/units.js';
 import { EventChannel } from '../../core/domain/event-channels.js';
 import { XenError } from '../../core/errors.js';
+import { brokenRule } from './broken-rules.js';
 import type { OwnDomain } from './own-domain.js';
 
 /** Told of an exception that a subscriber threw; the other subscribers and channels go on. */
@@ -61,7 +62,15 @@ export class HypervisorEventChannel extends EventChannel {
     const { hypervisor, domid, isGone } = this.#own;
     if (this.#closed || isGone) throw new XenError('EINVAL', `EVTCHNOP_send on port ${this.port}, which is closed`);
     const result = hypervisor.eventChannels.send(domid, this.port);
-    if (result < 0) throw new XenError(-result, `EVTCHNOP_send on port ${this.port} of domain ${domid}`);
+    if (result < 0) throw brokenRule('EVTCHNOP_send', result, `on port ${this.port} by domain ${domid}`);
+  }
+
+  override bindVcpu(vcpu: number): void {
+    const { hypervisor, domid, isGone } = this.#own;
+    const about = `of port ${this.port} to vCPU ${vcpu} by domain ${domid}`;
+    if (this.#closed || isGone) throw new XenError('EINVAL', `EVTCHNOP_bind_vcpu ${about}, which has closed it`);
+    const result = hypervisor.eventChannels.bindVcpu(domid, this.port, vcpu);
+    if (result < 0) throw brokenRule('EVTCHNOP_bind_vcpu', result, about);
   }
 
   override linger(isThere: () => boolean): boolean {

@@ -1,8 +1,11 @@
-import type { Domid, Port } from '../../core/abi/units.js';
+import type { PortStatus } from '../../core/abi/port-status.js';
+import type { Domid, Pirq, Port } from '../../core/abi/units.js';
+import { type VcpuVirq, type Virq, virqName } from '../../core/abi/virq.js';
 import { type EventChannel, EventChannels } from '../../core/domain/event-channels.js';
-import { XenError } from '../../core/errors.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import { BIND_PIRQ_WILL_SHARE } from '../../core/hypervisor/pirqs.js';
 import type { Deliver } from '../../core/hypervisor/upcalls.js';
+import { brokenRule, type Refused } from './broken-rules.js';
 import { HypervisorEventChannel, type Linger, type OnSubscriberError } from './event-channel.js';
 import { OwnDomain } from './own-domain.js';
 
@@ -32,20 +35,56 @@ export class HypervisorEventChannels extends EventChannels {
   }
 
   override allocUnbound(remote: Domid): EventChannel {
-    const { hypervisor, domid } = this.#mine();
-    const port = hypervisor.eventChannels.allocUnbound(domid, domid, remote);
-    return this.#channel(port, () => `EVTCHNOP_alloc_unbound for domain ${remote}`);
+    const { hypervisor, domid } = this.#own.alive;
+    const result = hypervisor.eventChannels.allocUnbound(domid, domid, remote);
+    return this.#channel('EVTCHNOP_alloc_unbound', result, () => `for domain ${remote} by domain ${domid}`);
   }
 
   override bindInterdomain(remote: Domid, remotePort: Port): EventChannel {
-    const { hypervisor, domid } = this.#mine();
-    const port = hypervisor.eventChannels.bindInterdomain(domid, remote, remotePort);
-    return this.#channel(port, () => `EVTCHNOP_bind_interdomain to port ${remotePort} of domain ${remote}`);
+    const { hypervisor, domid } = this.#own.alive;
+    const result = hypervisor.eventChannels.bindInterdomain(domid, remote, remotePort);
+    const about = (): string => `to port ${remotePort} of domain ${remote} by domain ${domid}`;
+    return this.#channel('EVTCHNOP_bind_interdomain', result, about);
+  }
+
+  override bindVirq(virq: VcpuVirq, vcpu?: number): EventChannel;
+  override bindVirq(virq: Virq): EventChannel;
+  override bindVirq(virq: Virq, vcpu = 0): EventChannel {
+    const { hypervisor, domid } = this.#own.alive;
+    const result = hypervisor.virqs.bind(domid, virq, vcpu);
+    const about = (): string => `of ${virqName(virq)} on vCPU ${vcpu} by domain ${domid}`;
+    return this.#channel('EVTCHNOP_bind_virq', result, about);
+  }
+
+  override bindIpi(vcpu: number): EventChannel {
+    const { hypervisor, domid } = this.#own.alive;
+    const result = hypervisor.eventChannels.bindIpi(domid, vcpu);
+    return this.#channel('EVTCHNOP_bind_ipi', result, () => `to vCPU ${vcpu} by domain ${domid}`);
+  }
+
+  override bindPirq(pirq: Pirq, { willShare = false }: { readonly willShare?: boolean } = {}): EventChannel {
+    const { hypervisor, domid } = this.#own.alive;
+    const result = hypervisor.pirqs.bind(domid, pirq, willShare ? BIND_PIRQ_WILL_SHARE : 0);
+    return this.#channel('EVTCHNOP_bind_pirq', result, () => `of interrupt ${pirq} by domain ${domid}`);
+  }
+
+  override status(port: Port): PortStatus {
+    const { hypervisor, domid } = this.#own.alive;
+    const found = hypervisor.eventChannels.status(domid, domid, port);
+    if (typeof found === 'number') throw brokenRule('EVTCHNOP_status', found, `of port ${port} by domain ${domid}`);
+    return found;
+  }
+
+  override reset(): void {
+    const { hypervisor, domid } = this.#own.alive;
+    for (const channel of [...this.#byPort]) channel?.[Symbol.dispose]();
+    const result = hypervisor.eventChannels.reset(domid, domid);
+    if (result < 0) throw brokenRule('EVTCHNOP_reset', result, `of domain ${domid}`);
   }
 
   /** A port that the toolstack made for this domain before it ran: the store's, the console's. */
   adopt(port: Port): EventChannel {
-    return this.#byPort[port] ?? this.#channel(port, () => '');
+    return this.#byPort[port] ?? this.#channel('EVTCHNOP_alloc_unbound', port, () => `of port ${port}`);
   }
 
   /**
@@ -62,13 +101,8 @@ export class HypervisorEventChannels extends EventChannels {
     return this.#open;
   }
 
-  #mine(): OwnDomain {
-    if (this.#own.isGone) throw new XenError('ESRCH', `domain ${this.#own.domid} has been destroyed`);
-    return this.#own;
-  }
-
-  #channel(port: Port | number, what: () => string): EventChannel {
-    if (port < 0) throw new XenError(-port, what());
+  #channel(call: Refused, port: Port | number, about: () => string): EventChannel {
+    if (port < 0) throw brokenRule(call, port, about());
     const channel = new HypervisorEventChannel(
       this.#own,
       port as Port,

@@ -1,10 +1,20 @@
 import { errno } from '../../core/abi/errno.js';
 import { type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
-import { type CopySegment, GrantTable, type Page, type SharedPage } from '../../core/domain/grant-table.js';
-import { GrantError, XenError } from '../../core/errors.js';
+import {
+  type CopySegment,
+  GrantTable,
+  type GrantTableSize,
+  type Page,
+  type PeerCopySegment,
+  type SharedPage,
+} from '../../core/domain/grant-table.js';
+import { type GrantError, XenError } from '../../core/errors.js';
 import { CopyList } from '../../core/hypervisor/copy-list.js';
+import { gntcopy } from '../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
+import { GRANTS_PER_FRAME } from '../../core/hypervisor/layout.js';
+import { copyError, mapError, peerCopyError } from './grant-errors.js';
 import { OwnDomain } from './own-domain.js';
 import { FramePage, FrameViews, GrantedPage, MappedPage, OwnPage } from './page.js';
 import { PagePool } from './page-pool.js';
@@ -72,12 +82,40 @@ export class HypervisorGrantTable extends GrantTable {
     return new MappedPage(this.#views, frame, refs.length, handles, this.#unmap);
   }
 
+  override mapEach(
+    peer: Domid,
+    refs: readonly GrantRef[],
+    options?: { readonly readonly?: boolean },
+  ): readonly (Page | GrantError)[] {
+    const { hypervisor, domid } = this.#check();
+    const flags = gntmap.hostMap | (options?.readonly ? gntmap.readonly : 0);
+    return refs.map((ref) => {
+      const handle = hypervisor.grantMap.map(domid, peer, ref, flags);
+      if (handle < 0) return mapError(handle, peer, ref);
+      this.#mapped++;
+      return new MappedPage(this.#views, hypervisor.grantMap.frameOf(domid, handle), 1, handle, this.#unmap);
+    });
+  }
+
   override copyTo(peer: Domid, segments: readonly CopySegment[]): void {
     this.#copy(peer, segments, true);
   }
 
   override copyFrom(peer: Domid, segments: readonly CopySegment[]): void {
     this.#copy(peer, segments, false);
+  }
+
+  override copyBetween(from: Domid, to: Domid, segments: readonly PeerCopySegment[]): void {
+    const { hypervisor, domid } = this.#check();
+    const { grantCopy } = hypervisor;
+    const flags = gntcopy.sourceGref | gntcopy.destGref;
+    let failed: GrantError | undefined;
+    for (let i = 0; i < segments.length; i++) {
+      const { from: source, fromOffset, to: dest, toOffset, length } = segments[i] as PeerCopySegment;
+      const status = grantCopy.copy(domid, from, source, fromOffset, to, dest, toOffset, length, flags);
+      if (status < 0) failed ??= peerCopyError(status, from, source, to, dest);
+    }
+    if (failed !== undefined) throw failed;
   }
 
   override copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {
@@ -112,6 +150,12 @@ export class HypervisorGrantTable extends GrantTable {
       }
     }
     return new FramePage(this.#views, frame, pages);
+  }
+
+  override get size(): GrantTableSize {
+    const { hypervisor, domid } = this.#check();
+    const { nrFrames, maxNrFrames } = hypervisor.grantEntries.querySize(domid, domid);
+    return { entries: nrFrames * GRANTS_PER_FRAME, maxEntries: maxNrFrames * GRANTS_PER_FRAME };
   }
 
   /** Asks again for `limit` of the pages that were disposed while a peer had them mapped; returns how many came back. */
@@ -185,7 +229,7 @@ export class HypervisorGrantTable extends GrantTable {
     if (ref === undefined) throw new RangeError('map needs one grant reference or more');
     const { hypervisor, domid } = this.#own;
     const handle = hypervisor.grantMap.map(domid, peer, ref, flags);
-    if (handle < 0) throw new GrantError(handle, `GNTTABOP_map_grant_ref of reference ${ref} of domain ${peer}`);
+    if (handle < 0) throw mapError(handle, peer, ref);
     return handle;
   }
 
@@ -244,10 +288,7 @@ export class HypervisorGrantTable extends GrantTable {
   #copyList(peer: Domid, list: CopyList, toPeer: boolean): GrantError | undefined {
     const { hypervisor, domid } = this.#own;
     const failed = hypervisor.grantCopy.copyList(domid, peer, list, toPeer);
-    const error =
-      failed < 0
-        ? undefined
-        : new GrantError(list.status(failed), `GNTTABOP_copy with reference ${list.ref(failed)} of domain ${peer}`);
+    const error = failed < 0 ? undefined : copyError(list, failed, peer);
     list.clear();
     return error;
   }

@@ -1,6 +1,20 @@
-import { type Observable, Subject } from 'rxjs';
+import { type Observable, Subject, Subscription } from 'rxjs';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { type DomainConfig, Domctl, type Domid, type Plain, type Shutdown, XenStore } from '../../core/index.js';
+import { control } from '../../core/hypervisor/layout.js';
+import { shutdownReason } from '../../core/hypervisor/sched.js';
+import {
+  asDomid,
+  type DomainConfig,
+  Domctl,
+  type Domid,
+  errorText,
+  HostInterrupt,
+  Log,
+  type Plain,
+  type Shutdown,
+  XenError,
+  XenStore,
+} from '../../core/index.js';
 import {
   asDebugKey,
   type DebugKey,
@@ -12,10 +26,23 @@ import {
 } from '../../core/toolstack/index.js';
 import type { DomainInfo } from '../../xenstore/index.js';
 
+const DOM0 = asDomid(0);
+
+/** What any machine over our own Xen can be made with. */
+export interface HypervisorMachineOptions {
+  /** Sources of the host's interrupts, as for {@link HypervisorMachine.attach}. Default none. */
+  readonly interrupts?: readonly HostInterrupt[];
+}
+
 /** A machine's own calls behind {@link Domctl}. */
 export interface DomainCalls {
   readonly create: (config: DomainConfig) => Domid;
-  readonly unpause: (domid: Domid) => Promise<void>;
+  /** Lets a domain that was made run its module. */
+  readonly start: (domid: Domid) => Promise<void>;
+  /** Whether a domain was started; @throws XenError ESRCH */
+  readonly isStarted: (domid: Domid) => boolean;
+  /** A domain that had shut down goes on. */
+  readonly resumed: (domid: Domid) => void;
   readonly destroy: (domid: Domid) => void | Promise<void>;
 }
 
@@ -25,6 +52,8 @@ export abstract class HypervisorMachine extends Machine {
   readonly #log$ = new Subject<MachineLogEntry>();
   readonly #reports$ = new Subject<Report>();
   readonly #shutdowns$ = new Subject<Shutdown>();
+  readonly #interrupts = new Map<number, HostInterrupt>();
+  readonly #sources = new Subscription();
 
   override get log$(): Observable<MachineLogEntry> {
     return this.#log$.asObservable();
@@ -51,6 +80,44 @@ export abstract class HypervisorMachine extends Machine {
     return handlers[asDebugKey(key)]();
   }
 
+  /** As {@link Machine.attach}, in this thread. When a source ends, its line is down; one that fails is logged. */
+  override attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
+    const all = new Subscription();
+    this.#sources.add(all);
+    for (const interrupt of interrupts) all.add(this.#attach(interrupt));
+    return all;
+  }
+
+  #bound(): readonly HostInterrupt[] {
+    const { container } = this.dom0;
+    const bound = container.isBound(HostInterrupt) ? container.getAll(HostInterrupt) : [];
+    return bound.filter((interrupt) => this.#interrupts.get(interrupt.irq) !== interrupt);
+  }
+
+  #attach(interrupt: HostInterrupt): Subscription {
+    const { irq, trigger, line$ } = interrupt;
+    const { pirqs } = this.hypervisor;
+    if (this.#interrupts.has(irq)) throw new RangeError(`host interrupt ${irq} has a source already: end that first`);
+    pirqs.setTrigger(irq, trigger);
+    this.#interrupts.set(irq, interrupt);
+    const subscription = new Subscription(() => {
+      this.#interrupts.delete(irq);
+      pirqs.setLine(irq, false);
+    });
+    subscription.add(
+      line$.subscribe({
+        next: (asserted) => pirqs.setLine(irq, asserted),
+        error: (error) => {
+          const text = `the source of host interrupt ${irq} failed: ${errorText(error)}`;
+          this.dom0.get(Log).write({ level: 'error', source: 'interrupts', text });
+          subscription.unsubscribe();
+        },
+        complete: () => subscription.unsubscribe(),
+      }),
+    );
+    return subscription;
+  }
+
   protected logged(entry: MachineLogEntry): void {
     this.#log$.next(entry);
   }
@@ -65,6 +132,7 @@ export abstract class HypervisorMachine extends Machine {
 
   /** Nothing more comes out of any domain. */
   protected complete(): void {
+    this.#sources.unsubscribe();
     this.#log$.complete();
     this.#reports$.complete();
     this.#shutdowns$.complete();
@@ -79,10 +147,25 @@ export abstract class HypervisorMachine extends Machine {
   };
 
   /** Lets dom0 make and unmake domains. */
-  protected privilege({ create, unpause, destroy }: DomainCalls): void {
+  protected privilege({ create, start, isStarted, resumed, destroy }: DomainCalls): void {
+    const { sched, memory } = this.hypervisor;
+    const isPaused = (domid: Domid): boolean =>
+      memory.words[memory.control(memory.slotOf(domid)) + control.pauseCount] !== 0;
     const domctl: Domctl = {
       create: (config) => Promise.resolve().then(() => create(config)),
-      unpause,
+      unpause: async (domid) => {
+        if (!isStarted(domid) && !isPaused(domid)) await start(domid);
+        else orThrow(sched.unpause(DOM0, domid), `XEN_DOMCTL_unpausedomain of domain ${domid}: is it paused?`);
+      },
+      pause: async (domid) => orThrow(sched.pause(DOM0, domid), `XEN_DOMCTL_pausedomain of domain ${domid}`),
+      shutdown: async (domid, reason) => {
+        const result = sched.remoteShutdown(DOM0, domid, shutdownReason[reason]);
+        orThrow(result, `SCHEDOP_remote_shutdown of domain ${domid} as ${reason}`);
+      },
+      resume: async (domid) => {
+        orThrow(sched.resume(DOM0, domid), `XEN_DOMCTL_resumedomain of domain ${domid}`);
+        resumed(domid);
+      },
       destroy: (domid) => Promise.resolve().then(() => destroy(domid)),
     };
     this.dom0.container.bind(Domctl).toConstantValue(domctl);
@@ -97,3 +180,7 @@ export abstract class HypervisorMachine extends Machine {
     await store.mkdir('/libxl');
   }
 }
+
+const orThrow = (result: number, what: string): void => {
+  if (result < 0) throw new XenError(-result, what);
+};

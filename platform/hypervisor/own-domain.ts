@@ -1,4 +1,5 @@
 import type { Domid } from '../../core/abi/units.js';
+import { XenError } from '../../core/errors.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 
 /**
@@ -20,5 +21,11 @@ export class OwnDomain {
   /** Whether the domain has been destroyed, be there another of its number or not. */
   get isGone(): boolean {
     return this.hypervisor.domains.incarnation(this.domid) !== this.#incarnation;
+  }
+
+  /** This, for a call that needs the domain. @throws XenError ESRCH when it has been destroyed */
+  get alive(): this {
+    if (this.isGone) throw new XenError('ESRCH', `domain ${this.domid} has been destroyed`);
+    return this;
   }
 }

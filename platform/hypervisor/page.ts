@@ -1,15 +1,19 @@
 import type { GrantRef } from '../../core/abi/units.js';
 import { PAGE_SIZE } from '../../core/abi/units.js';
 import type { Page, SharedPage } from '../../core/domain/grant-table.js';
-import type { SharedMemory } from '../../core/hypervisor/web-assembly.js';
+
+/** Memory whose frames are looked at. */
+export interface FrameMemory {
+  readonly buffer: ArrayBufferLike;
+}
 
 /** Views of frames of the machine's memory. Those of single frames are kept, so that mapping one again allocates none. */
 export class FrameViews {
-  readonly #memory: SharedMemory;
+  readonly #memory: FrameMemory;
   readonly #bytes: Uint8Array[] = [];
   readonly #words: Int32Array[] = [];
 
-  constructor(memory: SharedMemory) {
+  constructor(memory: FrameMemory) {
     this.#memory = memory;
   }
 

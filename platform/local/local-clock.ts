@@ -35,23 +35,24 @@ export class LocalClock extends Clock {
 
   override timer$(ms: number): Observable<void> {
     if (!(ms >= 0)) throw new RangeError(`a timer runs for 0 ms or more, not ${ms}`);
-    return new Observable((subscriber) => {
-      const timer: Timer = {
-        at: this.now() + ms,
-        order: this.#order++,
-        fire: () => {
-          subscriber.next();
-          subscriber.complete();
-        },
-      };
-      const place = this.#timers.findIndex((other) => other.at > timer.at);
-      this.#timers.splice(place < 0 ? this.#timers.length : place, 0, timer);
-      this.onTimer();
-      return () => {
-        const index = this.#timers.indexOf(timer);
-        if (index >= 0) this.#timers.splice(index, 1);
-      };
-    });
+    return new Observable((subscriber) =>
+      this.alarm(this.now() + ms, () => {
+        subscriber.next();
+        subscriber.complete();
+      }),
+    );
+  }
+
+  /** Calls a function at a time, in milliseconds since the machine's boot; returns how to stop it. */
+  alarm(at: number, fire: () => void): () => void {
+    const timer: Timer = { at, order: this.#order++, fire };
+    const place = this.#timers.findIndex((other) => other.at > at);
+    this.#timers.splice(place < 0 ? this.#timers.length : place, 0, timer);
+    this.onTimer();
+    return () => {
+      const index = this.#timers.indexOf(timer);
+      if (index >= 0) this.#timers.splice(index, 1);
+    };
   }
 
   /** When the next timer fires; undefined when none is set. */

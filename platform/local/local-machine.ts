@@ -1,5 +1,4 @@
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
-import { parked as parkedState } from '../../core/hypervisor/doorbell.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
   type Abi,
@@ -10,35 +9,61 @@ import {
   type LogEntry,
   type Plain,
   type Shutdown,
+  type Traps,
   XenError,
 } from '../../core/index.js';
 import type { DomainLedger } from '../../core/toolstack/index.js';
 import { DirectXenStore, RingXenStore, XenStoreServer } from '../../xenstore/index.js';
-import { bindDomain } from '../hypervisor/bind-domain.js';
+import { bindDomain, type DomainBindings } from '../hypervisor/bind-domain.js';
 import { domainLedger } from '../hypervisor/domain-ledger.js';
 import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
-import { shutdownOf } from '../hypervisor/shutdown-of.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
+import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
+import { HypervisorVcpus } from '../hypervisor/vcpus.js';
+import { DomainClock } from './domain-clock.js';
 import { LocalClock } from './local-clock.js';
 import type { LocalDomain } from './local-domain.js';
+import { LocalVcpu } from './local-vcpu.js';
+import { PhysicalCpus } from './physical-cpus.js';
 import { Scheduler, TaskQueue } from './scheduler.js';
+import { TurnTimer } from './turn-timer.js';
+import { Watchdog } from './watchdog.js';
 
 /** How a local machine is made. */
-export interface LocalMachineOptions {
+export interface LocalMachineOptions extends HypervisorMachineOptions {
   /** Decides who runs when several could; the same seed repeats a run. Default random. */
   readonly seed?: number;
   /** Whether timers wait for the host's time, or time jumps to the next timer whenever nobody can run. Default 'real'. */
   readonly clock?: 'simulated' | 'real';
+  /** Physical CPUs that the vCPUs share which spend CPU time (token `Vcpus`). Default 1. */
+  readonly cpus?: number;
+  /** Milliseconds after which a vCPU gives its CPU to another that waits. Default 10, the longest slice of Xen's credit2. */
+  readonly slice?: number;
+  /**
+   * Milliseconds of the host's time after which a callback counts as run away: it is reported in the log when it returns. Without it nobody
+   * looks.
+   */
+  readonly runaway?: number;
+  /** Seconds after which a domain that does not yield at all is named on stderr, by a thread of its own. Without it nobody looks. */
+  readonly watchdog?: number;
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
 }
 
 const DOM0 = asDomid(0);
+
+/** What a domain has before it is built. */
+type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 'vcpus'> & {
+  readonly traps: () => Traps;
+};
 
 /**
  * Our own Xen in one thread: a seeded scheduler decides which domain is entered next. Everything that the domains do goes through the
@@ -53,15 +78,28 @@ export class LocalMachine extends HypervisorMachine {
   readonly #clock: LocalClock;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, LocalDomain>();
+  readonly #cpus: PhysicalCpus;
+  readonly #watchdog: Watchdog | undefined;
+  /** When the machine looks at a domain's watchdog timers next. */
+  readonly #watchdogAlarms = new Map<Domid, () => void>();
   readonly #outbox: TaskQueue;
   #nextDomid = 1;
   #disposed = false;
 
-  private constructor({ seed, clock = 'real', memory }: LocalMachineOptions) {
+  private constructor({ seed, clock = 'real', memory, cpus = 1, slice = 10, runaway, watchdog }: LocalMachineOptions) {
     super();
     this.seed = (seed ?? Math.floor(Math.random() * 2 ** 32)) >>> 0;
     this.#clock = new LocalClock(clock === 'simulated');
     this.#scheduler = new Scheduler(this.seed, this.#clock, (name, error) => this.#fault(name, error));
+    this.#cpus = new PhysicalCpus(this.#clock, cpus, slice);
+    this.#watchdog = watchdog === undefined ? undefined : new Watchdog(watchdog);
+    if (runaway !== undefined || watchdog !== undefined) {
+      this.#scheduler.watch = new TurnTimer({
+        limit: runaway ?? Number.POSITIVE_INFINITY,
+        report: (name, ms) => this.#ranAway(name, ms),
+        watchdog: this.#watchdog,
+      });
+    }
     const wake = (): void => this.#scheduler.wake();
     this.hypervisor = Hypervisor.create(
       memory === undefined ? {} : { bytes: memory },
@@ -69,10 +107,17 @@ export class LocalMachine extends HypervisorMachine {
       undefined,
       this.#clock.source,
     );
+    this.hypervisor.sched.onRunnable = (domid) => {
+      for (const vcpu of this.#domains.get(domid)?.vcpus ?? []) vcpu.look();
+      wake();
+    };
+    this.hypervisor.sched.onShutdown = (domid, code) => this.#shutDown(domid, code);
+    this.hypervisor.sched.onWatchdog = (domid) => this.#lookAtWatchdog(domid);
     this.#outbox = this.#queue('machine');
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
     this.dom0 = new Domain(DOM0, 'dom0');
-    const { channels, grants, queue } = this.#place(this.dom0);
+    const place = this.#place(this.dom0, undefined);
+    const { channels, grants, queue, traps } = place;
     this.#server = new XenStoreServer({
       grants,
       channels,
@@ -89,14 +134,19 @@ export class LocalMachine extends HypervisorMachine {
         clock: this.#clock,
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, DOM0),
+        ...this.#processors(DOM0, place),
         store: new DirectXenStore(this.#server),
         log: (entry) => this.#write(this.dom0, entry),
         report: (value) => this.#report(DOM0, value),
+        traps,
       },
     );
     this.privilege({
       create: (config) => this.#create(config),
-      unpause: (domid) => this.#unpause(domid),
+      start: (domid) => this.#start(domid),
+      isStarted: (domid) => this.#domain(domid).introduced,
+      resumed: (domid) => this.#resumed(domid),
       destroy: (domid) => this.#kill(domid),
     });
   }
@@ -105,6 +155,7 @@ export class LocalMachine extends HypervisorMachine {
   static async create(options: LocalMachineOptions = {}): Promise<LocalMachine> {
     const machine = new LocalMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
   }
 
@@ -117,8 +168,8 @@ export class LocalMachine extends HypervisorMachine {
     this.#scheduler.onPick = listener;
   }
 
-  override async guest(name: string, abi?: Abi): Promise<Domain> {
-    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+  override async guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi && { abi }), ...(vcpus !== undefined && { vcpus }) });
     return this.#domain(domid).domain;
   }
 
@@ -150,6 +201,7 @@ export class LocalMachine extends HypervisorMachine {
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#scheduler.stop();
+    this.#watchdog?.[Symbol.dispose]();
     this.complete();
     return Promise.resolve();
   }
@@ -157,22 +209,25 @@ export class LocalMachine extends HypervisorMachine {
   #create(config: DomainConfig): Domid {
     const domid = asDomid(this.#nextDomid);
     const abi = config.abi ?? 'x86_64-abi';
-    checked(this.hypervisor.domains.create(DOM0, { domid, abi }), `domain ${domid}`);
+    checked(this.hypervisor.domains.create(DOM0, { domid, abi, vcpus: config.vcpus ?? 1 }), `domain ${domid}`);
     this.#nextDomid++;
     const domain = new Domain(domid, config.name, abi);
-    const place = this.#place(domain);
-    const { channels, grants } = place;
+    const place = this.#place(domain, config);
+    const { channels, grants, traps } = place;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
       // What crosses to another domain is a copy, as it is where domains are threads.
       const { cmdline, offer } = config;
       bindDomain(domain, structuredClone({ cmdline, ...(offer === undefined ? {} : { offer }) }), {
-        clock: this.#clock,
+        clock: new DomainClock(this.#clock, (work) => this.#turn(domid, place.entry, work)),
         channels,
         grants,
+        physdev: new HypervisorPhysdev(this.hypervisor, domid),
+        ...this.#processors(domid, place),
         store: new RingXenStore(grants.adopt(store.frame), channels.adopt(store.port)),
         log: (entry) => this.#write(domain, entry),
         report: (value) => this.#report(domid, value),
+        traps,
       });
       this.#domains.set(domid, { domain, config, ...place, store, introduced: false, shutdown: undefined });
     } catch (error) {
@@ -183,11 +238,11 @@ export class LocalMachine extends HypervisorMachine {
     return domid;
   }
 
-  async #unpause(domid: Domid): Promise<void> {
-    const { domain, config, store, introduced } = this.#domain(domid);
-    if (introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
+  async #start(domid: Domid): Promise<void> {
+    const { domain, config, store, entry } = this.#domain(domid);
     this.#server.introduce(domid, store.port);
     this.#domain(domid).introduced = true;
+    entry.begin(0);
     if (config.module === undefined) return;
     await startDomain(
       domain,
@@ -199,7 +254,7 @@ export class LocalMachine extends HypervisorMachine {
 
   #stopped(domid: Domid, error: Error | undefined): void {
     const entry = this.#domains.get(domid);
-    if (entry === undefined) return;
+    if (entry === undefined || entry.shutdown !== undefined) return;
     const { domain, config } = entry;
     const shutdown = shutdownOf({ domid, name: domain.name, module: config.module }, error);
     entry.shutdown = shutdown;
@@ -210,13 +265,65 @@ export class LocalMachine extends HypervisorMachine {
     this.#outbox.post(() => this.hasShutDown(shutdown));
   }
 
+  /** A domain has shut down by a call, its own or another's. */
+  #shutDown(domid: Domid, code: number): void {
+    const entry = this.#domains.get(domid);
+    if (entry === undefined || entry.shutdown !== undefined) return;
+    const { domain, config } = entry;
+    const shutdown = shutdownBy({ domid, name: domain.name, module: config.module }, code);
+    entry.shutdown = shutdown;
+    this.#server.checkDomains();
+    this.#outbox.post(() => this.hasShutDown(shutdown));
+  }
+
+  /** A domain that had shut down goes on. */
+  #resumed(domid: Domid): void {
+    this.#domain(domid).shutdown = undefined;
+    this.#server.checkDomains();
+  }
+
+  /** Looks at a domain's watchdog timers, and again when the next is due. */
+  #lookAtWatchdog(domid: Domid): void {
+    const { sched } = this.hypervisor;
+    this.#watchdogAlarms.get(domid)?.();
+    this.#watchdogAlarms.delete(domid);
+    sched.expireWatchdogs(DOMID_XEN, domid);
+    const next = sched.nextWatchdog(domid);
+    if (next === Number.POSITIVE_INFINITY) return;
+    this.#watchdogAlarms.set(
+      domid,
+      this.#clock.alarm(next / 1e6, () => this.#lookAtWatchdog(domid)),
+    );
+  }
+
+  /** Runs what a timer of a domain's calls, as the domain: now, or when its vCPU 0 is entered, if it may not run now. */
+  #turn(domid: Domid, entry: GuestEntry, work: () => void): void {
+    const { memory, vcpus } = this.hypervisor;
+    const slot = memory.slotOf(domid);
+    const entryOf = this.#domains.get(domid);
+    if (entryOf === undefined || entryOf.entry !== entry || vcpus.mayRun(slot, 0)) {
+      this.#scheduler.turn(entryOf?.domain.name ?? 'clock', work);
+      return;
+    }
+    entry.resumeAt(0, work);
+    entry.attend(0);
+  }
+
+  #ranAway(name: string, ms: number): void {
+    const text = `${name} did not yield for ${Math.round(ms)} ms`;
+    this.#write(this.#named(name), { level: 'warning', source: 'scheduler', text });
+  }
+
   /** Ends a domain as a crash would: Xen takes everything from it first; then its code is told, which can do no more. */
   #kill(domid: Domid): void {
     const entry = this.#domain(domid);
     const { domain } = entry;
     this.#domains.delete(domid);
+    this.#watchdogAlarms.get(domid)?.();
+    this.#watchdogAlarms.delete(domid);
     this.#displace(entry);
     checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
+    entry.entry.look();
     try {
       domain[Symbol.dispose]();
     } catch (error) {
@@ -230,30 +337,51 @@ export class LocalMachine extends HypervisorMachine {
   }
 
   /** What each domain has on this machine, dom0 too. */
-  #place(domain: Domain): Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'runnable'> {
-    const { domid, name } = domain;
-    const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(name, error));
-    const grants = new HypervisorGrantTable(this.hypervisor, domid);
-    const { doorbell } = this.hypervisor;
-    const entry = new GuestEntry(this.hypervisor, domid, channels);
-    const runnable = {
-      name,
-      ready: () => doorbell.hasUpcall(domid),
-      run: () => {
-        doorbell.wake(domid);
-        entry.enterAll();
-        entry.leaveAll();
-        doorbell.rest(domid, parkedState);
-      },
+  #place({ domid, name }: Domain, config: DomainConfig | undefined): LocalPlace {
+    const { hypervisor } = this;
+    const channels = new HypervisorEventChannels(hypervisor, domid, (error) => this.#fault(name, error));
+    const grants = new HypervisorGrantTable(hypervisor, domid);
+    const entry = new GuestEntry(hypervisor, domid, channels, (error) => this.#fault(name, error));
+    const wake = (): void => this.#scheduler.wake();
+    const vcpus = Array.from(
+      { length: config?.vcpus ?? 1 },
+      (_, vcpu) => new LocalVcpu(name, vcpu, entry, { hypervisor, domid }, this.#cpus, wake),
+    );
+    let stopAlarm = (): void => {};
+    entry.onDeadline = () => {
+      stopAlarm();
+      if (entry.deadline === Number.POSITIVE_INFINITY) return;
+      stopAlarm = this.#clock.alarm(entry.deadline / 1e6, () => entry.expire());
     };
-    doorbell.rest(domid, parkedState);
-    this.#scheduler.add(runnable);
-    return { channels, grants, queue: this.#queue(name), runnable };
+    hypervisor.doorbell.park(domid);
+    for (const vcpu of vcpus) this.#scheduler.add(vcpu);
+    const traps = (): Traps =>
+      new HypervisorTraps({
+        hypervisor,
+        domid,
+        channels,
+        entry,
+        onError: (error) => this.#fault(name, error),
+        onCrash: (crash) => (domid === DOM0 ? this.#fault(name, crash) : this.#stopped(domid, crash)),
+      });
+    return { channels, grants, entry, vcpus, queue: this.#queue(name), traps };
   }
 
-  #displace({ queue, runnable }: Pick<LocalDomain, 'queue' | 'runnable'>): void {
+  /** What stands behind the tokens of a domain's vCPUs. */
+  #processors(domid: Domid, { channels, entry, vcpus }: LocalPlace): Pick<DomainBindings, 'vcpus' | 'sched'> {
+    const own = (vcpu: number): LocalVcpu => vcpus[vcpu] as LocalVcpu;
+    return {
+      vcpus: () => new HypervisorVcpus(this.hypervisor, domid, channels, entry, (vcpu, ns) => own(vcpu).spend(ns)),
+      sched: new HypervisorSched(this.hypervisor, domid, entry, (vcpu) => own(vcpu).yield()),
+    };
+  }
+
+  #displace({ queue, vcpus }: Pick<LocalDomain, 'queue' | 'vcpus'>): void {
     this.#scheduler.remove(queue);
-    this.#scheduler.remove(runnable);
+    for (const vcpu of vcpus) {
+      this.#scheduler.remove(vcpu);
+      vcpu.remove();
+    }
   }
 
   #queue(name: string): TaskQueue {
@@ -269,8 +397,15 @@ export class LocalMachine extends HypervisorMachine {
   }
 
   #fault(name: string, error: unknown): void {
-    const domain = [...this.#domains.values()].find((entry) => entry.domain.name === name)?.domain ?? this.dom0;
-    this.#write(domain, faultEntry(name, error));
+    this.#write(this.#named(name), faultEntry(name, error));
+  }
+
+  /** The domain that a turn of this name is of; dom0 for what is no domain's. */
+  #named(name: string): Domain {
+    for (const { domain, vcpus } of this.#domains.values()) {
+      if (domain.name === name || vcpus.some((vcpu) => vcpu.name === name)) return domain;
+    }
+    return this.dom0;
   }
 
   readonly #write = (domain: Domain, entry: LogEntry): void => {

@@ -9,6 +9,16 @@ export interface Runnable {
   ready(): boolean;
   /** Does a bounded part of it. */
   run(): void;
+  /** Called after {@link run}, when all promises have settled. */
+  settled?(): void;
+}
+
+/** Who is told how long a turn takes, by the host's clock. */
+export interface TurnWatch {
+  /** A turn begins: of a domain, of its vCPU, or of what the name says. */
+  begin(name: string): void;
+  /** The turn has ended, and all promises have settled. */
+  end(): void;
 }
 
 /** Where work waits for its turn, in order. */
@@ -52,9 +62,13 @@ export class Scheduler {
   #holds = 0;
   #stepping = false;
   #stopped = false;
+  /** Who has had a turn, whose promises have yet to settle. */
+  #turn: Runnable | undefined;
   #timeout: NodeJS.Timeout | undefined;
   /** How many picks there have been. */
   steps = 0;
+  /** Told of each turn; without it turns are not timed. */
+  watch: TurnWatch | undefined;
   /** Called with each pick's name. */
   onPick: (name: string) => void = () => {};
 
@@ -82,6 +96,12 @@ export class Scheduler {
     this.#stepping = true;
     clearTimeout(this.#timeout);
     setImmediate(this.#step);
+  }
+
+  /** Does work that is a domain's turn, though the scheduler did not pick it: what a timer calls. */
+  turn(name: string, work: () => void): void {
+    this.watch?.begin(name);
+    this.#guard(name, work);
   }
 
   /** Waits for work outside the simulation, and lets nobody run meanwhile: what comes of it has one place in the order. */
@@ -131,11 +151,21 @@ export class Scheduler {
       }
       if (runTicks === undefined) return true;
       runTicks();
+      this.#settle();
     }
     return true;
   }
 
+  /** The last turn is over: all that it led to at once has happened. */
+  #settle(): void {
+    const turn = this.#turn;
+    this.#turn = undefined;
+    this.watch?.end();
+    if (turn?.settled !== undefined) this.#guard(turn.name, () => turn.settled?.());
+  }
+
   #runOne(): boolean {
+    if (this.#turn !== undefined) this.#settle();
     if (!this.clock.simulated && this.#guard('clock', () => this.clock.fireDue())) return true;
     const ready = this.#runnables.filter((runnable) => runnable.ready());
     const pick = ready[ready.length > 1 ? this.#random.below(ready.length) : 0];
@@ -152,6 +182,8 @@ export class Scheduler {
     }
     this.steps++;
     this.onPick(pick.name);
+    this.#turn = pick;
+    this.watch?.begin(pick.name);
     this.#guard(pick.name, () => pick.run());
     return true;
   }

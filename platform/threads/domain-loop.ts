@@ -1,5 +1,7 @@
 import type { Domid } from '../../core/abi/units.js';
 import { blocked, type Doorbell, parked } from '../../core/hypervisor/doorbell.js';
+import type { GuestEntry } from '../hypervisor/guest-entry.js';
+import { hostTime } from '../hypervisor/host-time.js';
 import { runTicks } from '../hypervisor/run-ticks.js';
 import { ActivityWatch } from './active-requests.js';
 import { AdaptiveSpinner, type Spinner } from './spinner.js';
@@ -10,7 +12,21 @@ export interface Enterable {
   enter(limit?: number): number;
   /** The thread has nothing more to do for it. */
   leave?(): void;
+  /** Milliseconds until a timer of its vCPUs fires; Infinity for none. */
+  readonly msLeft?: number;
+  /** Fires the timers that are due. */
+  expire?(): void;
 }
+
+/** A domain's vCPUs, as a loop enters them: all by the one thread that the domain has. */
+export const enterable = (entry: GuestEntry): Enterable => ({
+  enter: (limit) => entry.enterAll(limit),
+  leave: () => entry.leaveAll(),
+  expire: () => entry.expire(),
+  get msLeft() {
+    return entry.msLeft;
+  },
+});
 
 /** How a loop rests. */
 export interface DomainLoopOptions {
@@ -34,6 +50,8 @@ const EVENTS_PER_ENTRY = 64;
  * WebAssembly, and no messages of others. After it the event loop has a turn.
  */
 const SLEEP_MS = 20;
+/** The longest that a timer of Node's can wait, in milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1;
 /** Milliseconds before the event loop has a turn, for timers, files and sockets. */
 const TURN_MS = 1;
 /** Rounds of entering between two looks at the clock. */
@@ -59,6 +77,8 @@ export class DomainLoop {
   /** Whether a ring's end has looked out in this round, and nothing came: the thread can go to sleep then. */
   #lingered = false;
   #running = false;
+  /** Wakes a thread that parks when a timer of a vCPU is due. */
+  #alarm: NodeJS.Timeout | undefined;
   #scheduled = false;
   /** Events delivered so far, over all domains. */
   delivered = 0;
@@ -109,6 +129,10 @@ export class DomainLoop {
   readonly run = (): void => {
     if (this.#running || this.#residents.length === 0) return;
     this.#running = true;
+    if (this.#alarm !== undefined) {
+      clearTimeout(this.#alarm);
+      this.#alarm = undefined;
+    }
     let again = true;
     try {
       again = this.#work();
@@ -126,8 +150,8 @@ export class DomainLoop {
 
   /** Whether the event loop is to have a turn, and then this one again. */
   #work(): boolean {
-    const end = performance.now() + TURN_MS;
-    for (let round = 1; (round & (ROUNDS - 1)) !== 0 || performance.now() < end; round++) {
+    const end = hostTime() + TURN_MS;
+    for (let round = 1; (round & (ROUNDS - 1)) !== 0 || hostTime() < end; round++) {
       const before = this.delivered;
       this.#lingered = false;
       this.#enter();
@@ -145,6 +169,7 @@ export class DomainLoop {
     const residents = this.#residents;
     for (let i = 0; i < residents.length; i++) {
       const { domid, channels } = residents[i] as Resident;
+      channels.expire?.();
       if (!this.#doorbell.hasUpcall(domid)) continue;
       this.#doorbell.wake(domid);
       this.delivered += channels.enter(EVENTS_PER_ENTRY);
@@ -168,7 +193,16 @@ export class DomainLoop {
       channels.leave?.();
       all = this.#doorbell.rest(domid, parked) && all;
     }
+    const left = all ? this.#msLeft() : Number.POSITIVE_INFINITY;
+    if (left !== Number.POSITIVE_INFINITY) this.#alarm = setTimeout(this.run, Math.min(left, LONGEST_MS));
     return all;
+  }
+
+  /** Milliseconds until a vCPU of this thread has a timer due. */
+  #msLeft(): number {
+    let left = Number.POSITIVE_INFINITY;
+    for (const { channels } of this.#residents) left = Math.min(left, channels.msLeft ?? left);
+    return left;
   }
 
   /** Sleeps until an event comes, for {@link SLEEP_MS} at most; false when none came: the event loop will know of what did. */
@@ -180,7 +214,7 @@ export class DomainLoop {
     const wakes = this.#doorbell.wakes(domid);
     if (!this.#doorbell.rest(domid, blocked)) return true;
     if (this.#hasMail()) this.#doorbell.wake(domid);
-    else this.#doorbell.wait(domid, wakes, SLEEP_MS);
+    else this.#doorbell.wait(domid, wakes, Math.min(SLEEP_MS, this.#msLeft()));
     return this.#doorbell.hasUpcall(domid);
   }
 }

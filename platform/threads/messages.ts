@@ -2,9 +2,19 @@ import type { MessagePort } from 'node:worker_threads';
 import type { SharedMemory } from '../../core/hypervisor/web-assembly.js';
 import type { Abi, Domid, LogEntry, Plain, Port } from '../../core/index.js';
 
-/** What a domain's thread is started with. */
+/** What a thread is started with, before it has a domain. */
+export interface ThreadStart {
+  /** What its first file comes to its code by. */
+  readonly code: unknown;
+  /** One word: how many messages the thread has been sent. The first brings {@link DomainThreadData}. */
+  readonly mail: Int32Array;
+}
+
+/** What makes a thread a domain's. */
 export interface DomainThreadData {
   readonly memory: SharedMemory;
+  /** The machine's code for copying, compiled. */
+  readonly copyModule: object;
   readonly domid: Domid;
   readonly name: string;
   readonly abi: Abi;
@@ -19,8 +29,6 @@ export interface DomainThreadData {
   readonly storePort: Port;
   /** The host's time of the machine's boot. */
   readonly boot: number;
-  /** One word: how many messages the thread has been sent. */
-  readonly mail: Int32Array;
   /** Doorbells of the domains in other threads; `main` leads to the thread that the machine was made in. */
   readonly main: MessagePort;
   readonly peers: readonly (readonly [Domid, MessagePort])[];
@@ -65,6 +73,10 @@ export type FromDomain =
   | { readonly type: 'refused'; readonly error: PlainError }
   /** The program has ended. */
   | { readonly type: 'stopped'; readonly error: PlainError | undefined }
+  /** The domain has shut down by a call. */
+  | { readonly type: 'shutdown'; readonly code: number }
+  /** A watchdog timer of the domain was set or stopped. */
+  | { readonly type: 'watchdog' }
   | { readonly type: 'log'; readonly time: number; readonly entry: LogEntry }
   | { readonly type: 'report'; readonly value: Plain }
   | ({ readonly type: 'answer'; readonly id: number } & Settled);

@@ -1,3 +1,5 @@
+import { hostTime } from '../hypervisor/host-time.js';
+
 /** About what it takes to wake a core that sleeps, in ms: a shorter probe would end before the other thread can answer the last kick. */
 const PROBE_MS = 0.05;
 /** Looks between two looks at the clock. */
@@ -28,7 +30,7 @@ export class AdaptiveSpinner implements Spinner {
   spin(hasWork: () => boolean): boolean {
     if (hasWork()) return true;
     if (this.#credit <= 0 && --this.#skip > 0) return false;
-    const end = performance.now() + PROBE_MS;
+    const end = hostTime() + PROBE_MS;
     do {
       for (let i = 0; i < LOOKS; i++) {
         if (hasWork()) {
@@ -37,7 +39,7 @@ export class AdaptiveSpinner implements Spinner {
           return true;
         }
       }
-    } while (performance.now() < end);
+    } while (hostTime() < end);
     if (this.#credit > 0) this.#credit -= FAILURE;
     else {
       this.#backoff = Math.min(this.#backoff * 2, MAX_BACKOFF);

@@ -22,20 +22,31 @@ import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
 import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
 import { GuestEntry } from '../hypervisor/guest-entry.js';
-import { HypervisorMachine } from '../hypervisor/hypervisor-machine.js';
-import { shutdownOf } from '../hypervisor/shutdown-of.js';
+import { HostClock, timeSince } from '../hypervisor/host-clock.js';
+import { hostTime } from '../hypervisor/host-time.js';
+import { HypervisorMachine, type HypervisorMachineOptions } from '../hypervisor/hypervisor-machine.js';
+import { HypervisorPhysdev } from '../hypervisor/physdev.js';
+import { HypervisorSched } from '../hypervisor/sched.js';
+import { shutdownBy, shutdownOf } from '../hypervisor/shutdown-of.js';
 import { buildStoreRing, checked, type StoreRingPlace } from '../hypervisor/store-ring.js';
-import { DomainLoop } from './domain-loop.js';
-import { DomainThread } from './domain-thread.js';
+import { HypervisorTraps } from '../hypervisor/traps.js';
+import { vcpusOf } from './compute.js';
+import { DomainLoop, enterable } from './domain-loop.js';
+import { DomainThread, type DomainThreadEvents } from './domain-thread.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, hostTime, timeSince } from './host-clock.js';
-import type { Settled } from './messages.js';
+import type { DomainThreadData, Settled } from './messages.js';
 import { ThreadLife } from './thread-life.js';
+import { type Watched, YieldWatch } from './yield-watch.js';
 
 /** How a machine of threads is made. */
-export interface ThreadsMachineOptions {
+export interface ThreadsMachineOptions extends HypervisorMachineOptions {
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
+  /**
+   * Seconds after which a domain whose thread does not yield is named in the log, while it does not and when it has. Without it nobody
+   * looks. What lives in the machine's own thread is not looked at.
+   */
+  readonly watchdog?: number;
 }
 
 /** A domain whose code runs in the machine's own thread. */
@@ -43,6 +54,7 @@ interface Resident {
   readonly domain: Domain;
   readonly channels: HypervisorEventChannels;
   readonly grants: HypervisorGrantTable;
+  readonly entry: GuestEntry;
 }
 
 /** Everything of a domain that the machine keeps, dom0 aside. */
@@ -75,11 +87,16 @@ export class ThreadsMachine extends HypervisorMachine {
   readonly #doorbells: Doorbells;
   readonly #server: XenStoreServer;
   readonly #domains = new Map<Domid, Entry>();
+  /** Threads that were started for a domain that the toolstack is making. */
+  readonly #started = new Map<DomainConfig, DomainThread>();
+  readonly #yields: YieldWatch | undefined;
+  /** When the machine looks at a domain's watchdog timers next. */
+  readonly #watchdogAlarms = new Map<Domid, NodeJS.Timeout>();
   #nextDomid = 1;
   #posted = 0;
   #disposed: Promise<void> | undefined;
 
-  private constructor({ memory }: ThreadsMachineOptions) {
+  private constructor({ memory, watchdog }: ThreadsMachineOptions) {
     super();
     this.#doorbells = new Doorbells((domid) => {
       if (this.#loop.has(domid)) this.#loop.schedule();
@@ -95,7 +112,9 @@ export class ThreadsMachine extends HypervisorMachine {
     const life = new ThreadLife(this.hypervisor.memory);
     this.#loop = new DomainLoop(this.hypervisor.doorbell);
     checked(this.hypervisor.domains.create(DOMID_XEN, { domid: DOM0, privileged: true }), 'dom0');
-    const { domain, channels, grants } = this.#house(DOM0, 'dom0');
+    this.hypervisor.sched.onShutdown = (domid, code) => this.#shutDown(domid, code);
+    this.hypervisor.sched.onWatchdog = (domid) => this.#lookAtWatchdog(domid);
+    const { domain, channels, grants, entry } = this.#house(DOM0, 'dom0');
     this.dom0 = domain;
     this.#server = new XenStoreServer({
       grants,
@@ -106,27 +125,53 @@ export class ThreadsMachine extends HypervisorMachine {
       onFault: (domid, fault) =>
         this.#write(DOM0, 'dom0', { level: 'warning', source: `store of ${domid}`, text: fault.message }),
     });
-    this.#bind({ domain, channels, grants }, { name: 'dom0' }, new DirectXenStore(this.#server));
+    this.#bind({ domain, channels, grants, entry }, { name: 'dom0' }, new DirectXenStore(this.#server));
     this.privilege({
       create: (config) => this.#create(config),
-      unpause: (domid) => this.#unpause(domid),
+      start: (domid) => this.#start(domid),
+      isStarted: (domid) => this.#entry(domid).introduced,
+      resumed: (domid) => this.#resumed(domid),
       destroy: (domid) => this.#kill(domid),
     });
+    const threads = (): readonly Watched[] =>
+      [...this.#domains.values()].flatMap(({ domid, name, home, dead, introduced }) =>
+        home instanceof DomainThread && introduced && !dead ? [{ domid, name, thread: home }] : [],
+      );
+    if (watchdog !== undefined) {
+      this.#yields = new YieldWatch(watchdog, threads, ({ domid, name }, text) =>
+        this.#write(domid, name, { level: 'warning', source: 'machine', text }),
+      );
+    }
   }
 
   /** Makes a machine, with dom0 running in it and nothing else. */
   static async create(options: ThreadsMachineOptions = {}): Promise<ThreadsMachine> {
     const machine = new ThreadsMachine(options);
     await machine.furnishStore();
+    machine.attach(options.interrupts ?? []);
     return machine;
+  }
+
+  override async boot(config: DomainConfig): Promise<Domid> {
+    if (config.module === undefined || this.#disposed !== undefined) return super.boot(config);
+    // The thread starts while the toolstack makes the domain, and is found by this boot's own copy of what was asked for.
+    const asked = { ...config };
+    const thread = new DomainThread(config.name, String(config.module));
+    this.#started.set(asked, thread);
+    try {
+      return await super.boot(asked);
+    } finally {
+      // Still there if the toolstack has refused to make the domain.
+      if (this.#started.delete(asked)) await thread.stop();
+    }
   }
 
   override lastShutdown(domid: Domid): Shutdown | undefined {
     return this.#domains.get(domid)?.shutdown;
   }
 
-  override async guest(name: string, abi?: Abi): Promise<Domain> {
-    const domid = await this.boot({ name, ...(abi === undefined ? {} : { abi }) });
+  override async guest(name: string, abi?: Abi, vcpus?: number): Promise<Domain> {
+    const domid = await this.boot({ name, ...(abi && { abi }), ...(vcpus !== undefined && { vcpus }) });
     const { home } = this.#entry(domid);
     if (home instanceof DomainThread) throw new Error(`domain ${name} has a thread of its own`);
     return home.domain;
@@ -186,11 +231,16 @@ export class ThreadsMachine extends HypervisorMachine {
   }
 
   async #end(): Promise<void> {
-    const kills = await Promise.allSettled([...this.#domains.keys()].map((domid) => this.#kill(domid)));
+    const kills = await Promise.allSettled([
+      ...[...this.#domains.keys()].map((domid) => this.#kill(domid)),
+      ...[...this.#started.values()].map((thread) => thread.stop()),
+    ]);
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#loop.remove(DOM0);
     this.#doorbells[Symbol.dispose]();
+    this.#yields?.[Symbol.dispose]();
+    for (const alarm of this.#watchdogAlarms.values()) clearTimeout(alarm);
     this.complete();
     const errors = kills.flatMap((kill): unknown[] => (kill.status === 'rejected' ? [kill.reason] : []));
     if (errors.length > 0) throw new AggregateError(errors, `${errors.length} domains did not end`);
@@ -222,7 +272,11 @@ export class ThreadsMachine extends HypervisorMachine {
       throw new TypeError(`domain ${name} runs in the machine's own thread, which must not block: give it a module`);
     }
     const domid = asDomid(this.#nextDomid);
-    checked(this.hypervisor.domains.create(DOM0, { domid, abi, ownThread: module !== undefined }), `domain ${domid}`);
+    const vcpus = config.vcpus ?? 1;
+    checked(
+      this.hypervisor.domains.create(DOM0, { domid, abi, vcpus, ownThread: module !== undefined }),
+      `domain ${domid}`,
+    );
     this.#nextDomid++;
     try {
       const store = buildStoreRing(this.hypervisor, domid);
@@ -267,30 +321,38 @@ export class ThreadsMachine extends HypervisorMachine {
       peers.push([other.domid, port1]);
       ends.push([other.home, port2]);
     }
-    const thread = new DomainThread(
-      {
-        memory: this.hypervisor.memory.memory,
-        domid,
-        name,
-        abi,
-        module,
-        cmdline,
-        offer,
-        blocking,
-        storeFrame: store.frame,
-        storePort: store.port,
-        boot: this.#boot,
-        main,
-        peers,
-      },
-      {
-        log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
-        report: (value) => this.reported(domid, value),
-        stopped: (error) => this.#stopped(domid, error),
-        died: (error) => this.#died(domid, error),
-      },
-      () => this.hypervisor.doorbell.nudge(domid),
-    );
+    const thread = this.#started.get(config) ?? new DomainThread(name, module);
+    const data: DomainThreadData = {
+      memory: this.hypervisor.memory.memory,
+      copyModule: this.hypervisor.memory.copyModule,
+      domid,
+      name,
+      abi,
+      module,
+      cmdline,
+      offer,
+      blocking,
+      storeFrame: store.frame,
+      storePort: store.port,
+      boot: this.#boot,
+      main,
+      peers,
+    };
+    const events: DomainThreadEvents = {
+      log: (entry, time) => this.logged({ ...entry, time, domid, domain: name }),
+      report: (value) => this.reported(domid, value),
+      stopped: (error) => this.#stopped(domid, error),
+      shutdown: (code) => this.#shutDown(domid, code),
+      watchdog: () => this.#lookAtWatchdog(domid),
+      died: (error) => this.#died(domid, error),
+    };
+    try {
+      thread.house(data, events, () => this.hypervisor.doorbell.nudge(domid));
+    } catch (error) {
+      void thread.stop();
+      throw error;
+    }
+    this.#started.delete(config);
     for (const [other, port] of ends) other.tell({ type: 'peer', domid, port }, [port]);
     this.#doorbells.add(domid, own);
     own.on('message', (rung: Domid) => {
@@ -300,9 +362,8 @@ export class ThreadsMachine extends HypervisorMachine {
     return thread;
   }
 
-  async #unpause(domid: Domid): Promise<void> {
+  async #start(domid: Domid): Promise<void> {
     const entry = this.#entry(domid);
-    if (entry.introduced) throw new XenError('EINVAL', `domain ${domid} runs already`);
     this.#server.introduce(domid, entry.store.port);
     entry.introduced = true;
     if (entry.home instanceof DomainThread) await entry.home.run();
@@ -318,6 +379,34 @@ export class ThreadsMachine extends HypervisorMachine {
     }
     this.#server.checkDomains();
     this.#post(() => this.hasShutDown(shutdown));
+  }
+
+  /** A domain has shut down by a call, its own or another's. */
+  #shutDown(domid: Domid, code: number): void {
+    const entry = this.#domains.get(domid);
+    if (entry === undefined || entry.shutdown !== undefined) return;
+    const shutdown = shutdownBy(entry, code);
+    entry.shutdown = shutdown;
+    this.#server.checkDomains();
+    this.#post(() => this.hasShutDown(shutdown));
+  }
+
+  /** A domain that had shut down goes on. */
+  #resumed(domid: Domid): void {
+    this.#entry(domid).shutdown = undefined;
+    this.#server.checkDomains();
+  }
+
+  /** Looks at a domain's watchdog timers, which its own thread may be too busy to do, and again when the next is due. */
+  #lookAtWatchdog(domid: Domid): void {
+    const { sched, time } = this.hypervisor;
+    clearTimeout(this.#watchdogAlarms.get(domid));
+    this.#watchdogAlarms.delete(domid);
+    sched.expireWatchdogs(DOMID_XEN, domid);
+    const next = sched.nextWatchdog(domid);
+    if (next === Number.POSITIVE_INFINITY) return;
+    const left = Math.min(Math.max(0, (next - time.systemTime()) / 1e6), 2 ** 31 - 1);
+    this.#watchdogAlarms.set(domid, setTimeout(() => this.#lookAtWatchdog(domid), left).unref());
   }
 
   /** A domain's thread has ended by itself: Xen takes everything from the domain, and its peers see it vanish. */
@@ -368,24 +457,38 @@ export class ThreadsMachine extends HypervisorMachine {
     const domain = new Domain(domid, name, abi);
     const channels = new HypervisorEventChannels(this.hypervisor, domid, (error) => this.#fault(domid, name, error));
     const grants = new HypervisorGrantTable(this.hypervisor, domid);
-    const entry = new GuestEntry(this.hypervisor, domid, channels);
-    this.#loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
-    return { domain, channels, grants };
+    const entry = new GuestEntry(this.hypervisor, domid, channels, (error) => this.#fault(domid, name, error));
+    entry.dispense();
+    entry.onDeadline = () => this.#loop.schedule();
+    this.#loop.add(domid, enterable(entry));
+    return { domain, channels, grants, entry };
   }
 
-  #bind({ domain, channels, grants }: Resident, config: DomainConfig, store: XenStore): void {
+  #bind({ domain, channels, grants, entry }: Resident, config: DomainConfig, store: XenStore): void {
     const { domid, name } = domain;
     const { cmdline, offer } = config;
     bindDomain(domain, structuredClone({ cmdline, ...(offer === undefined ? {} : { offer }) }), {
       clock: this.#clock,
       channels,
       grants,
+      physdev: new HypervisorPhysdev(this.hypervisor, domid),
+      vcpus: () => vcpusOf(this.hypervisor, domid, channels, entry),
+      sched: new HypervisorSched(this.hypervisor, domid, entry),
       store,
       log: (entry) => this.#write(domid, name, entry),
       report: (value) => {
         const copy: Plain = structuredClone(value);
         this.#post(() => this.reported(domid, copy));
       },
+      traps: () =>
+        new HypervisorTraps({
+          hypervisor: this.hypervisor,
+          domid,
+          channels,
+          entry,
+          onError: (error) => this.#fault(domid, name, error),
+          onCrash: (crash) => (domid === DOM0 ? this.#fault(domid, name, crash) : this.#stopped(domid, crash)),
+        }),
     });
   }
 

@@ -1,29 +1,35 @@
 // The thread of one domain: what `new Worker` starts.
 import { type MessagePort, parentPort, receiveMessageOnPort, workerData } from 'node:worker_threads';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { asError, Domain, type LogEntry } from '../../core/index.js';
-import { RingXenStore } from '../../xenstore/ring-store.js';
-import { bindDomain } from '../hypervisor/bind-domain.js';
-import { HypervisorEventChannels } from '../hypervisor/event-channels.js';
-import { faultEntry } from '../hypervisor/fault-entry.js';
-import { HypervisorGrantTable } from '../hypervisor/grant-table.js';
-import { GuestEntry } from '../hypervisor/guest-entry.js';
+import { MachineMemory } from '../../core/hypervisor/memory.js';
+import { asError } from '../../core/index.js';
+import { timeSince } from '../hypervisor/host-clock.js';
 import { startDomain } from '../hypervisor/start-domain.js';
 import { activeRequests } from './active-requests.js';
-import { DomainLoop } from './domain-loop.js';
+import { DomainLoop, enterable } from './domain-loop.js';
 import { Doorbells } from './doorbells.js';
-import { HostClock, timeSince } from './host-clock.js';
-import { type DomainThreadData, type FromDomain, plainError, type ToDomain } from './messages.js';
+import { houseDomain } from './house-domain.js';
+import { type DomainThreadData, type FromDomain, plainError, type ThreadStart, type ToDomain } from './messages.js';
 import { ThreadLife } from './thread-life.js';
 
 if (parentPort === null) throw new Error('this module is a domain’s thread: a ThreadsMachine starts it');
 const machine: MessagePort = parentPort;
-const given = workerData as DomainThreadData;
+const { mail } = workerData as ThreadStart;
+
+/** The first message; the machine may take longer to make a domain than this thread took to come here. */
+const receive = (): DomainThreadData => {
+  for (;;) {
+    const first = receiveMessageOnPort(machine);
+    if (first !== undefined) return first.message as DomainThreadData;
+    Atomics.wait(mail, 0, 0);
+  }
+};
+const given = receive();
 const { domid, module: url } = given;
 
 const tell = (message: FromDomain): void => machine.postMessage(message);
 
-let mailRead = 0;
+let mailRead = 1;
 const doorbells = new Doorbells((other) => {
   if (other === domid) {
     // Raised by a callback of this thread's event loop while the domain was parked.
@@ -36,11 +42,16 @@ const doorbells = new Doorbells((other) => {
   }
   return doorbells.find(other) ?? given.main;
 });
-const hypervisor = new Hypervisor(given.memory, doorbells.ring, undefined, timeSince(given.boot));
+const hypervisor = new Hypervisor(
+  new MachineMemory(given.memory, given.copyModule),
+  doorbells.ring,
+  undefined,
+  timeSince(given.boot),
+);
 new ThreadLife(hypervisor.memory).publish(domid);
 const loop = new DomainLoop(hypervisor.doorbell, {
   blocking: given.blocking,
-  hasMail: () => Atomics.load(given.mail, 0) !== mailRead,
+  hasMail: () => Atomics.load(mail, 0) !== mailRead,
 });
 const connect = (other: typeof domid, port: MessagePort): void => {
   doorbells.add(other, port);
@@ -49,30 +60,16 @@ const connect = (other: typeof domid, port: MessagePort): void => {
 for (const [other, port] of given.peers) connect(other, port);
 given.main.on('message', loop.run);
 
-const clock = new HostClock(given.boot);
-const log = (entry: LogEntry): void => tell({ type: 'log', time: clock.now(), entry });
-const domain = new Domain(domid, given.name, given.abi);
-const channels = new HypervisorEventChannels(
-  hypervisor,
-  domid,
-  (error) => log(faultEntry(given.name, error)),
-  loop.linger,
-);
-const grants = new HypervisorGrantTable(hypervisor, domid);
-bindDomain(
-  domain,
-  { cmdline: given.cmdline, ...(given.offer === undefined ? {} : { offer: given.offer }) },
-  {
-    clock,
-    channels,
-    grants,
-    store: new RingXenStore(grants.adopt(given.storeFrame), channels.adopt(given.storePort)),
-    log,
-    report: (value) => tell({ type: 'report', value }),
-  },
-);
-const entry = new GuestEntry(hypervisor, domid, channels);
-loop.add(domid, { enter: (limit) => entry.enterAll(limit), leave: () => entry.leaveAll() });
+const { domain, entry, grants } = houseDomain(hypervisor, given, {
+  linger: loop.linger,
+  log: (entry, time) => tell({ type: 'log', time, entry }),
+  report: (value) => tell({ type: 'report', value }),
+  crashed: (error) => tell({ type: 'stopped', error: plainError(error) }),
+});
+entry.onDeadline = () => loop.schedule();
+hypervisor.sched.onShutdown = (_, code) => tell({ type: 'shutdown', code });
+hypervisor.sched.onWatchdog = () => tell({ type: 'watchdog' });
+loop.add(domid, enterable(entry));
 
 const go = async (): Promise<void> => {
   try {
@@ -91,7 +88,13 @@ const go = async (): Promise<void> => {
 const answer = (id: number): void => {
   const active = activeRequests();
   const busy = loop.isBusy || active.some((name) => name !== 'Timeout');
-  tell({ type: 'answer', id, busy, waits: active.length > 0, delivered: loop.delivered });
+  tell({
+    type: 'answer',
+    id,
+    busy,
+    waits: active.length > 0 || entry.msLeft !== Number.POSITIVE_INFINITY,
+    delivered: loop.delivered,
+  });
 };
 
 const take = (message: ToDomain): void => {

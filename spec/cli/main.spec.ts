@@ -77,8 +77,6 @@ describe('splitring', () => {
     ],
     [['run', '--seed', '7', timer, '--platform', 'threads'], /--seed 7 cannot repeat a run on threads/],
     [['run', timer, '7'], /unexpected argument 7; see splitring run .*timer\.js --help/],
-    [['run', timer, '--platform', 'zen'], /there is no platform zen; there are threads and local$/m],
-    [['run', '--platform', 'zen', timer], /there is no platform zen; there are threads and local$/m],
     [['run', './nowhere.js'], /there is no module \.\/nowhere\.js: name a compiled module, or one of disk/],
     [['run', '.'], /there is no machine \./],
     [['run', './'], /\.\/ is a folder: name the module in it/],
@@ -89,6 +87,15 @@ describe('splitring', () => {
       const ended = await run(...args);
       if (args[1] === '.') expect(ended.code).to.equal(2);
       else expectRefusal(ended, 2, line);
+    });
+  }
+
+  for (const args of [
+    ['run', timer, '--platform', 'zen'],
+    ['run', '--platform', 'zen', timer],
+  ]) {
+    it(`tells by \`${args.map((arg) => (arg === timer ? 'MACHINE' : arg)).join(' ')}\` of a platform that is not there, in one line with exit code 1`, async () => {
+      expectRefusal(await run(...args), 1, /there is no platform zen; there are threads and local$/m);
     });
   }
 

@@ -62,7 +62,9 @@ describe('docs/first-driver.md', () => {
   it('compiles, its test passes, and its program prints what the page shows', function () {
     this.timeout(60_000);
     run(folder, 'typescript/bin/tsc', '-p', '.');
-    expect(run(folder, 'mocha/bin/mocha.js', '--no-config', 'built/rng.spec.js')).to.contain('2 passing');
+    expect(run(folder, 'mocha/bin/mocha.js', '--no-config', '--timeout', '20000', 'built/rng.spec.js')).to.contain(
+      '2 passing',
+    );
     const shown = blocks.find(({ language, name }) => language === 'text' && name === 'watch.ts')?.text;
     expect(execFileSync(process.execPath, ['built/watch.js'], { cwd: folder, encoding: 'utf8' })).to.equal(shown);
   });

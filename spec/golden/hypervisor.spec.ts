@@ -1,14 +1,18 @@
 import { expect } from 'chai';
 import { asDomid, asGrantRef } from '../../core/abi/units.js';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
+import { gnttabCache } from '../../core/hypervisor/grant-cache.js';
 import { gntcopy } from '../../core/hypervisor/grant-copy.js';
 import { gtf, RESERVED_REFS } from '../../core/hypervisor/grant-entries.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
+import { gnttabop } from '../../core/hypervisor/grant-table-ops.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { GRANTS_PER_FRAME, PAGE_WORDS } from '../../core/hypervisor/layout.js';
 import { MachineMemory } from '../../core/hypervisor/memory.js';
 import { portState } from '../../core/hypervisor/ports.js';
+import { runstate, runstateBytes } from '../../core/hypervisor/runstate.js';
 import { portsOf2Level } from '../../core/hypervisor/shared-info.js';
+import { TIME_INFO_BYTES } from '../../core/hypervisor/time-pages.js';
 import { GNTTAB_RESERVED_XENSTORE } from '../../xenstore/ring-page.js';
 import { type AbiName, abis, golden, headers } from './golden.js';
 
@@ -119,9 +123,40 @@ describe(`our grant table against ${headers}`, () => {
       containsPte: c.GNTMAP_contains_pte,
     });
     expect(gntcopy).to.eql({ sourceGref: c.GNTCOPY_source_gref, destGref: c.GNTCOPY_dest_gref });
+    expect(gnttabCache).to.eql({
+      clean: c.GNTTAB_CACHE_CLEAN,
+      inval: c.GNTTAB_CACHE_INVAL,
+      sourceGref: c.GNTTAB_CACHE_SOURCE_GREF,
+    });
     expect(DOMID_XEN).to.equal(c.DOMID_XEN);
     expect(RESERVED_REFS).to.equal(c.GNTTAB_NR_RESERVED_ENTRIES);
     expect(GNTTAB_RESERVED_XENSTORE).to.equal(c.GNTTAB_RESERVED_XENSTORE);
+  });
+});
+
+describe(`our grant-table hypercall against ${headers}`, () => {
+  it('numbers every operation as grant_table.h', () => {
+    const prefix = 'GNTTABOP_';
+    const numbers = Object.entries(c).filter(([name]) => name.startsWith(prefix));
+    expect(gnttabop).to.eql(Object.fromEntries(numbers.map(([name, value]) => [name.slice(prefix.length), value])));
+  });
+});
+
+describe(`our vCPUs against ${headers}`, () => {
+  it('number their runstates as vcpu.h', () => {
+    expect(runstate).to.eql({
+      running: c.RUNSTATE_running,
+      runnable: c.RUNSTATE_runnable,
+      blocked: c.RUNSTATE_blocked,
+      offline: c.RUNSTATE_offline,
+    });
+  });
+
+  it('have a vcpu_runstate_info and a vcpu_time_info of the headers’ sizes', () => {
+    for (const abi of abis) {
+      expect(runstateBytes(abi === 'x86_32')).to.equal(golden[abi].vcpu_runstate_info?.size);
+      expect(TIME_INFO_BYTES).to.equal(golden[abi].vcpu_time_info?.size);
+    }
   });
 });
 

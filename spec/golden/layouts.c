@@ -8,6 +8,7 @@
  * A field whose length the header leaves open (a flexible array) has the size 0.
  */
 #define __XEN_INTERFACE_VERSION__ __XEN_LATEST_INTERFACE_VERSION__
+#define __XEN_TOOLS__ 1 /* for domctl.h */
 
 #include <errno.h>
 #include <stddef.h>
@@ -21,6 +22,10 @@
 #include <xen/grant_table.h>
 #include <xen/sched.h>
 #include <xen/vcpu.h>
+#include <xen/physdev.h>
+#include <xen/callback.h>
+#include <xen/nmi.h>
+#include <xen/domctl.h>
 #include <xen/io/ring.h>
 #include <xen/io/blkif.h>
 #include <xen/io/netif.h>
@@ -31,6 +36,11 @@
 #include <xen/io/pvcalls.h>
 #include <xen/io/protocols.h>
 #include <xen/io/xenbus.h>
+
+/* xen.h hides this from toolstacks on i386. */
+#ifndef xen_wc_sec_hi
+#define xen_wc_sec_hi arch.wc_sec_hi
+#endif
 
 static const char *between = "";
 
@@ -169,6 +179,20 @@ static void layouts(void)
     LAYOUT(struct vcpu_register_vcpu_info, FIELD(mfn) FIELD(offset) FIELD(rsvd));
     LAYOUT(struct sched_poll, FIELD(ports) FIELD(nr_ports) FIELD(timeout));
 
+    /* arch-x86/xen.h, xen-x86_64.h, callback.h, nmi.h */
+    LAYOUT(struct trap_info, FIELD(vector) FIELD(flags) FIELD(cs) FIELD(address));
+    LAYOUT(struct arch_vcpu_info, FIELD(cr2));
+    LAYOUT(struct arch_shared_info, FIELD(nmi_reason));
+    LAYOUT(struct callback_register, FIELD(type) FIELD(flags) FIELD(address));
+    LAYOUT(struct callback_unregister, FIELD(type) FIELD(_unused));
+    LAYOUT(struct xennmi_callback, FIELD(handler_address) FIELD(pad));
+#ifdef __x86_64__
+    LAYOUT(struct iret_context, FIELD(rax) FIELD(r11) FIELD(rcx) FIELD(flags) FIELD(rip) FIELD(cs) FIELD(rflags)
+        FIELD(rsp) FIELD(ss));
+#else
+    LAYOUT(struct xen_callback, FIELD(cs) FIELD(eip));
+#endif
+
     /* event_channel.h */
     LAYOUT(struct evtchn_bind_interdomain, FIELD(remote_dom) FIELD(remote_port) FIELD(local_port));
     LAYOUT(struct evtchn_bind_virq, FIELD(virq) FIELD(vcpu) FIELD(port));
@@ -204,6 +228,23 @@ static void layouts(void)
     LAYOUT(struct gnttab_get_status_frames, FIELD(nr_frames) FIELD(dom) FIELD(status) FIELD(frame_list));
     LAYOUT(struct gnttab_swap_grant_ref, FIELD(ref_a) FIELD(ref_b) FIELD(status));
     LAYOUT(struct gnttab_cache_flush, FIELD(a.dev_bus_addr) FIELD(a.ref) FIELD(offset) FIELD(length) FIELD(op));
+    LAYOUT(struct gnttab_transfer, FIELD(mfn) FIELD(domid) FIELD(ref) FIELD(status));
+    LAYOUT(struct gnttab_unmap_and_replace, FIELD(host_addr) FIELD(new_addr) FIELD(handle) FIELD(status));
+
+    /* further arguments of hypercalls: sched.h, vcpu.h, physdev.h, domctl.h */
+    LAYOUT(struct sched_shutdown, FIELD(reason));
+    LAYOUT(struct sched_remote_shutdown, FIELD(domain_id) FIELD(reason));
+    LAYOUT(struct sched_watchdog, FIELD(id) FIELD(timeout));
+    LAYOUT(struct sched_pin_override, FIELD(pcpu));
+    LAYOUT(struct vcpu_register_runstate_memory_area, FIELD(addr.p));
+    LAYOUT(struct vcpu_register_time_memory_area, FIELD(addr.p));
+    LAYOUT(struct physdev_irq_status_query, FIELD(irq) FIELD(flags));
+    LAYOUT(struct physdev_eoi, FIELD(irq));
+    LAYOUT(struct physdev_map_pirq, FIELD(domid) FIELD(type) FIELD(index) FIELD(pirq) FIELD(bus) FIELD(devfn)
+        FIELD(entry_nr) FIELD(table_base));
+    LAYOUT(struct physdev_unmap_pirq, FIELD(domid) FIELD(pirq));
+    LAYOUT(struct physdev_pirq_eoi_gmfn, FIELD(gmfn));
+    LAYOUT(struct xen_domctl_set_virq_handler, FIELD(virq));
 }
 
 static void constants(void)
@@ -306,7 +347,32 @@ static void constants(void)
     CONSTANT(VCPUOP_initialise) CONSTANT(VCPUOP_up) CONSTANT(VCPUOP_down) CONSTANT(VCPUOP_is_up)
     CONSTANT(VCPUOP_get_runstate_info) CONSTANT(VCPUOP_set_periodic_timer) CONSTANT(VCPUOP_stop_periodic_timer)
     CONSTANT(VCPUOP_set_singleshot_timer) CONSTANT(VCPUOP_stop_singleshot_timer) CONSTANT(VCPUOP_register_vcpu_info)
-    CONSTANT(VCPUOP_send_nmi)
+    CONSTANT(VCPUOP_send_nmi) CONSTANT(VCPUOP_register_runstate_memory_area)
+    CONSTANT(VCPUOP_register_vcpu_time_memory_area)
+
+    /* sched.h, physdev.h, domctl.h */
+    CONSTANT(SCHEDOP_yield) CONSTANT(SCHEDOP_block) CONSTANT(SCHEDOP_shutdown) CONSTANT(SCHEDOP_poll)
+    CONSTANT(SCHEDOP_remote_shutdown) CONSTANT(SCHEDOP_shutdown_code) CONSTANT(SCHEDOP_watchdog)
+    CONSTANT(SCHEDOP_pin_override) CONSTANT(PHYSDEVOP_irq_status_query) CONSTANT(PHYSDEVOP_eoi)
+    CONSTANT(PHYSDEVOP_map_pirq) CONSTANT(PHYSDEVOP_unmap_pirq) CONSTANT(PHYSDEVOP_pirq_eoi_gmfn_v1)
+    CONSTANT(PHYSDEVOP_pirq_eoi_gmfn_v2) CONSTANT(XEN_DOMCTL_createdomain) CONSTANT(XEN_DOMCTL_destroydomain) CONSTANT(XEN_DOMCTL_pausedomain)
+    CONSTANT(XEN_DOMCTL_unpausedomain) CONSTANT(XEN_DOMCTL_resumedomain) CONSTANT(XEN_DOMCTL_max_vcpus)
+    CONSTANT(XEN_DOMCTL_irq_permission) CONSTANT(XEN_DOMCTL_set_virq_handler)
+
+    /* xen.h: hypercalls */
+    CONSTANT(__HYPERVISOR_set_timer_op) CONSTANT(__HYPERVISOR_grant_table_op) CONSTANT(__HYPERVISOR_vcpu_op)
+    CONSTANT(__HYPERVISOR_sched_op) CONSTANT(__HYPERVISOR_event_channel_op) CONSTANT(__HYPERVISOR_physdev_op)
+    CONSTANT(__HYPERVISOR_domctl)
+
+    /* callback.h, nmi.h, xen.h, and arch-x86's headers of each ABI */
+    CONSTANT(CALLBACKTYPE_event) CONSTANT(CALLBACKTYPE_failsafe) CONSTANT(CALLBACKTYPE_syscall)
+    CONSTANT(CALLBACKTYPE_sysenter_deprecated) CONSTANT(CALLBACKTYPE_nmi) CONSTANT(CALLBACKTYPE_sysenter)
+    CONSTANT(CALLBACKTYPE_syscall32) CONSTANT(CALLBACKF_mask_events) CONSTANT(CALLBACKOP_register)
+    CONSTANT(CALLBACKOP_unregister) CONSTANT(XENNMI_register_callback) CONSTANT(XENNMI_unregister_callback)
+    CONSTANT(_XEN_NMIREASON_io_error) CONSTANT(_XEN_NMIREASON_pci_serr) CONSTANT(_XEN_NMIREASON_unknown)
+    CONSTANT(__HYPERVISOR_set_trap_table) CONSTANT(__HYPERVISOR_stack_switch) CONSTANT(__HYPERVISOR_set_callbacks)
+    CONSTANT(__HYPERVISOR_iret) CONSTANT(__HYPERVISOR_nmi_op) CONSTANT(__HYPERVISOR_callback_op)
+    CONSTANT(FLAT_KERNEL_CS) CONSTANT(FLAT_KERNEL_SS) CONSTANT(FLAT_USER_CS) CONSTANT(FLAT_USER_SS)
 
     /* grant_table.h */
     CONSTANT(GNTTAB_NR_RESERVED_ENTRIES) CONSTANT(GNTTAB_RESERVED_CONSOLE) CONSTANT(GNTTAB_RESERVED_XENSTORE)
@@ -323,7 +389,8 @@ static void constants(void)
     CONSTANT(GNTST_bad_domain) CONSTANT(GNTST_bad_gntref) CONSTANT(GNTST_bad_handle) CONSTANT(GNTST_bad_virt_addr)
     CONSTANT(GNTST_bad_dev_addr) CONSTANT(GNTST_no_device_space) CONSTANT(GNTST_permission_denied)
     CONSTANT(GNTST_bad_page) CONSTANT(GNTST_bad_copy_arg) CONSTANT(GNTST_address_too_big) CONSTANT(GNTST_eagain)
-    CONSTANT(GNTST_no_space)
+    CONSTANT(GNTST_no_space) CONSTANT(GNTTAB_CACHE_CLEAN) CONSTANT(GNTTAB_CACHE_INVAL)
+    CONSTANT(GNTTAB_CACHE_SOURCE_GREF)
 }
 
 int main(void)

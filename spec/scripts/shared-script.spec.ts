@@ -22,9 +22,14 @@ const { withSharedScript } = (await import(
 )) as SharedScript;
 
 const entry = 'dist/a/entry.js';
+const other = 'dist/b/other.js';
+const made = ['dist/chunks/splitring.js', 'dist/chunks/splitring.cjs', 'dist/platform/threads/worker.cjs'];
 const chunk = (name: string): string => `dist/chunks/${name}.js`;
 
-/** What becomes of an entry that imports `one` and chunks, each given with the chunks that it imports. */
+/**
+ * What becomes of an entry and another module, both of which import `one`, and of chunks, each given with the chunks that it imports. Only
+ * what the entry is made of goes into the script.
+ */
 const shared = (
   chunks: Readonly<Record<string, readonly [text: string, ...imports: readonly string[]]>>,
   variables: readonly string[] = [],
@@ -33,26 +38,26 @@ const shared = (
     imports: names.map((name) => ({ path: chunk(name), kind: 'import-statement' })),
   });
   const outputs = Object.entries(chunks).map(([name, [text]]) => ({ path: chunk(name), text }));
-  const made = withSharedScript(
-    [
-      { path: entry, text: 'import {\n  one as first\n} from "../chunks/one.js";\nexport {\n  first\n};\n' },
-      ...outputs,
-    ],
+  const importing =
+    'import {\n  one as first\n} from "../chunks/one.js";\nexport {\n  first,\n  first as default\n};\n';
+  const all = withSharedScript(
+    [{ path: entry, text: importing }, { path: other, text: importing }, ...outputs],
     {
       outputs: {
         [entry]: loads(['one']),
+        [other]: loads(['one']),
         ...Object.fromEntries(Object.entries(chunks).map(([name, [, ...imports]]) => [chunk(name), loads(imports)])),
       },
     },
     [entry],
     new Set(variables),
   );
-  return Object.fromEntries(made.map(({ path, text }) => [path, text]));
+  return Object.fromEntries(all.map(({ path, text }) => [path, text]));
 };
 
-/** What the script makes of a chunk. */
+/** What the script makes of a chunk, or of the entry. */
 const chunkIn = (text: string | undefined): ((name: string) => Readonly<Record<string, unknown>>) => {
-  const chunks = new Script(text ?? '').runInThisContext()({ 'node:os': { EOL: '\n' } });
+  const chunks = new Script(text ?? '').runInThisContext()(process.getBuiltinModule);
   return (name) => chunks[`$${name}`]();
 };
 
@@ -62,19 +67,29 @@ describe('scripts/shared-script.mjs', () => {
       one: ['import {\n  two\n} from "./two.js";\nvar one = [two];\nexport {\n  one\n};\n', 'two'],
       two: ['import { EOL } from "node:os";\nvar it = [EOL];\nexport {\n  it as two\n};\n'],
     });
-    expect(Object.keys(outputs)).to.have.members([entry, 'dist/chunks/splitring.js', 'dist/chunks/splitring.cjs']);
-    const made = chunkIn(outputs['dist/chunks/splitring.cjs']);
-    const { one } = made('one');
+    expect(Object.keys(outputs)).to.have.members([entry, other, ...made]);
+    const chunkOf = chunkIn(outputs['dist/chunks/splitring.cjs']);
+    const { one } = chunkOf('one');
     expect(one).to.deep.equal([['\n']]);
-    expect(made('one')).to.equal(made('one'));
-    expect(one).to.have.property('0', made('two').two);
+    expect(chunkOf('one')).to.equal(chunkOf('one'));
+    expect(one).to.have.property('0', chunkOf('two').two);
   });
 
-  it('has an entry take from the script what it took from a chunk', () => {
-    const made = shared({ one: ['var one = 1;\nexport {\n  one\n};\n'] });
-    expect(made[entry])
-      .to.match(/^import \{ chunks as \$chunks \} from "\.\.\/chunks\/splitring\.js";\nconst \{ one: first \} = /)
-      .and.contain('export {\n  first\n};');
+  const one = 'var one = [1];\nexport {\n  one\n};\n';
+  const takes = /^import \{ chunks as \$chunks \} from "\.\.\/chunks\/splitring\.js";\nconst \{ one: first \} = /;
+
+  it('has a module take from the script what it took from a chunk', () => {
+    expect(shared({ one: [one] })[other])
+      .to.match(takes)
+      .and.contain('export {\n  first,\n  first as default\n};');
+  });
+
+  it('puts an entry into the script too, and leaves a module that exports what it made there', () => {
+    const outputs = shared({ one: [one] });
+    const chunkOf = chunkIn(outputs['dist/chunks/splitring.cjs']);
+    expect(chunkOf('a_entry')).to.deep.equal({ first: [1], default: [1] });
+    expect(chunkOf('a_entry').default).to.equal(chunkOf('one').one);
+    expect(outputs[entry]).to.contain('= $chunks.$a_entry();\nexport { $0 as first, $1 as default };');
   });
 
   it('refuses a chunk that imports while it runs, or waits, or changes what it exports, and chunks that load each other', () => {

@@ -20,10 +20,9 @@ export default new ContainerModule(({ bind }) => {
 
 /** Boots such domains, the last of them with a cache of a V8 that is not this one, and prints what they report. */
 const main = `
-import { getEnvironmentData } from 'node:worker_threads';
 import { ThreadsMachine } from 'splitring/platform/threads';
 import { firstValueFrom } from 'splitring/rxjs';
-import { code, codeKey } from '../node_modules/splitring/dist/chunks/splitring.js';
+import { code, threadCode } from '../node_modules/splitring/dist/chunks/splitring.js';
 
 const machine = await ThreadsMachine.create();
 const boot = async (name) => {
@@ -32,7 +31,7 @@ const boot = async (name) => {
   return (await reported).value;
 };
 const said = [code, await boot('first'), await boot('second')];
-const header = new Uint8Array(getEnvironmentData(codeKey), 4, 16);
+const header = new Uint8Array(threadCode().code.cache, 4, 16);
 header.set(header.map((byte) => byte ^ 0xff));
 said.push(await boot('third'));
 console.log(said.join(' '));

@@ -3,8 +3,11 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { currentBundle } from '../../platform/threads/thread-code.js';
 
-const main = fileURLToPath(new URL('../../cli/main.js', import.meta.url));
+/** Where the command is run from: the bundle that `npm test` makes, which starts sooner, or what is compiled. */
+const folder = currentBundle()?.folder ?? new URL('../../../', import.meta.url);
+const main = fileURLToPath(new URL('dist/cli/main.js', folder));
 
 /** How the command ended, and what it wrote. */
 export interface Ended {
@@ -14,8 +17,7 @@ export interface Ended {
 }
 
 /** A machine of spec/cli/machines, as a path for the command line. */
-export const machineAt = (name: string): string =>
-  fileURLToPath(new URL(`../cli/machines/${name}.js`, import.meta.url));
+export const machineAt = (name: string): string => fileURLToPath(new URL(`dist/spec/cli/machines/${name}.js`, folder));
 
 /** A folder that is both the working directory and the place for temporary files of the commands run in it. */
 export class Playground implements Disposable {

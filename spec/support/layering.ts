@@ -42,11 +42,16 @@ const layers: readonly Layer[] = [
   { at: 'xenstore/', may: xenstore },
   { at: 'drivers/*/host/', may: ['drivers/=/', 'core/index.ts', ...control, 'node:'] },
   { at: 'drivers/*/', may: ['drivers/=/', 'core/index.ts', ...control] },
+  {
+    at: 'platform/xen/',
+    may: ['platform/xen/', 'platform/hypervisor/', 'core/', 'xenstore/', ...control, 'koffi', 'node:'],
+  },
   { at: 'platform/*/', may: ['platform/=/', 'platform/hypervisor/', 'core/', 'xenstore/', ...control, 'node:'] },
   { at: 'contract/', may: ['contract/', 'core/', 'xenstore/', 'platform/', ...control, 'node:'] },
   { at: 'cli/', may: ['cli/', ...entries, ...control, 'commander', 'node:'] },
   { at: 'examples/*/', may: ['examples/=/', ...entries, ...control, 'node:'] },
   { at: 'bench/', may: anything },
+  { at: 'rig/', may: anything },
   { at: 'spec/', may: anything },
 ];
 

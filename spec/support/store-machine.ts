@@ -37,12 +37,22 @@ class GrantedPages extends GrantTable {
     return { ...memoryPage(), ref: asGrantRef(8), refs: [asGrantRef(8)], inUse: false };
   }
 
+  override mapEach(peer: Domid, refs: readonly GrantRef[]): readonly Page[] {
+    return refs.map((ref) => this.map(peer, [ref]));
+  }
+
   override copyTo(): void {}
 
   override copyFrom(): void {}
 
+  override copyBetween(): void {}
+
   override copier(): () => void {
     return () => {};
+  }
+
+  override get size() {
+    return { entries: 512, maxEntries: 512 };
   }
 }
 

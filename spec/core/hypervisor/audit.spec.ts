@@ -48,8 +48,8 @@ describe('a domain that dies anywhere', () => {
     mortal.live(() => {
       port = ok<Port>(hypervisor.eventChannels.allocUnbound(dom2, dom2, dom1));
     });
-    // The lock, then the caller's own end; not yet the peer's.
-    expect(mortal.die(3, () => hypervisor.eventChannels.bindInterdomain(dom1, dom2, port))).to.equal(true);
+    // The lock, the hint, and the caller's own end, with its vCPU; not yet the peer's.
+    expect(mortal.die(4, () => hypervisor.eventChannels.bindInterdomain(dom1, dom2, port))).to.equal(true);
     mortal.live(() => {
       expect(hypervisor.recover(DOMID_XEN, dom1)).to.deep.equal([
         'domain 1 held the lock',

@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import { asDomid, type Port } from '../../../core/abi/units.js';
+import { virq } from '../../../core/abi/virq.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { mapPirqType } from '../../../core/hypervisor/pirqs.js';
 import { addDomain, connect, deliver, dom0, dom1, dom2, dom3, grant, machine, ok } from './machine.js';
 
 const names: Readonly<Record<number, string>> = { 0: 'dom0', 1: 'backend', 2: 'guest' };
@@ -87,6 +89,56 @@ describe("debug key e, in the format of Xen's dump_evtchn_info", () => {
       );
     });
   }
+
+  it('prints interrupts with their numbers, and each port with the vCPU that it notifies', () => {
+    const { hypervisor: xen } = machine({ vcpus: 4 });
+    const { eventChannels, virqs, pirqs } = xen;
+    ok(virqs.bind(dom1, virq.timer, 3));
+    ok(eventChannels.bindIpi(dom1, 2));
+    ok(pirqs.map(dom0, dom1, mapPirqType.gsi, 9, 33));
+    ok(pirqs.bind(dom1, 33, 0));
+    expect(portsOf(xen, 1)).to.deep.equal([
+      '       1 [0/0/0]: s=5 n=3 x=0 v=0  backend',
+      '       2 [0/0/0]: s=6 n=2 x=0  backend',
+      '       3 [0/0/0]: s=4 n=0 x=0 p=33 i=9  backend',
+    ]);
+  });
+
+  it('negates the number of an interrupt that was taken from the domain while it was bound, as Xen notes it', () => {
+    const { pirqs } = hypervisor;
+    ok(pirqs.map(dom0, dom1, mapPirqType.gsi, 9, 33));
+    ok(pirqs.bind(dom1, 33, 0));
+    ok(pirqs.unmap(dom0, dom1, 33));
+    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/0/0]: s=4 n=0 x=0 p=33 i=-9  backend']);
+  });
+
+  it('takes the selector bit of the vCPU that the port notifies', () => {
+    const { hypervisor: xen } = machine({ vcpus: 2 });
+    const port = ok<Port>(xen.eventChannels.bindIpi(dom1, 1));
+    ok(xen.eventChannels.send(dom1, port));
+    expect(portsOf(xen, 1)).to.deep.equal(['       1 [1/0/1]: s=6 n=1 x=0  backend']);
+    xen.upcalls.scan(dom1, () => {}, undefined, 0);
+    expect(portsOf(xen, 1)).to.deep.equal(['       1 [1/0/1]: s=6 n=1 x=0  backend']);
+    xen.upcalls.scan(dom1, () => {}, undefined, 1);
+    expect(portsOf(xen, 1)).to.deep.equal(['       1 [0/0/0]: s=6 n=1 x=0  backend']);
+  });
+
+  it('marks a port whose events Xen itself takes', () => {
+    ok(hypervisor.xenChannels.allocUnbound(dom1, 0, dom2));
+    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/0/0]: s=2 n=0 x=1 d=2  backend -> guest']);
+  });
+
+  it('lists the vCPUs that poll as ranges', () => {
+    const { hypervisor: xen } = machine({ vcpus: 32 });
+    const port = ok<Port>(xen.eventChannels.allocUnbound(dom1, dom1, dom2));
+    const polling = (): string | undefined =>
+      xen.eventDump
+        .text()
+        .split('\n')
+        .filter((line) => line.startsWith('Polling'))[1];
+    for (const vcpu of [0, 1, 2, 5, 30, 31]) ok(xen.sched.poll(dom1, vcpu, [port], 0));
+    expect(polling()).to.equal('Polling vCPUs: {0-2,5,30-31}');
+  });
 
   it('prints a domain that lingers as a zombie, which has no ports any more', () => {
     connect(hypervisor, dom1, dom2);

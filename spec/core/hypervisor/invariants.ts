@@ -6,9 +6,19 @@ import { gtf } from '../../../core/hypervisor/grant-entries.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import { GrantPins, pinOf } from '../../../core/hypervisor/grant-pins.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { control, header, life, PAGE_WORDS, slotPage } from '../../../core/hypervisor/layout.js';
+import { control, header, life, PAGE_WORDS, slotPage, vcpuWord } from '../../../core/hypervisor/layout.js';
 import { flagsOf, granterOf, Maptrack, mapping } from '../../../core/hypervisor/maptrack.js';
-import { irqOf, Ports, peerPortOf, peerSlotOf, portState, stateOf, virqPort } from '../../../core/hypervisor/ports.js';
+import { NR_IRQS, NR_PIRQS, PirqTable } from '../../../core/hypervisor/pirq-table.js';
+import {
+  irqOf,
+  Ports,
+  peerPortOf,
+  peerSlotOf,
+  pirqPort,
+  portState,
+  stateOf,
+  virqPort,
+} from '../../../core/hypervisor/ports.js';
 import { VirqPorts } from '../../../core/hypervisor/virq-ports.js';
 
 const halves = gntmap.hostMap | gntmap.deviceMap;
@@ -21,6 +31,7 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
   const { words } = memory;
   const ports = new Ports(memory, frames, sharedInfo);
   const virqPorts = new VirqPorts(memory, vcpus);
+  const pirqs = new PirqTable(memory, frames);
   const maptrack = new Maptrack(memory, frames);
   const pins = new GrantPins(memory, grantEntries, frames);
   const slots = domains.slots();
@@ -62,6 +73,9 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
           `port ${port} of domain ${domid}, which is free, notifies vCPU ${ports.vcpu(slot, port)}`,
         );
       }
+      if (stateOf(word) === portState.pirq) {
+        check(pirqs.port(slot, irqOf(word)) === port, `port ${port} of domain ${domid} is not bound to its interrupt`);
+      }
       if (stateOf(word) === portState.virq) {
         const by = range(vcpus.count(slot)).filter((vcpu) => virqPorts.get(slot, vcpu, irqOf(word)) === port);
         const own = virqClass(irqOf(word)) === 'vcpu' ? ports.vcpu(slot, port) : 0;
@@ -77,6 +91,23 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
         const bound = port === 0 || ports.get(slot, port) === virqPort(virq);
         check(bound, `${virqName(virq)} on vCPU ${vcpu} of domain ${domid} is bound to port ${port}, which is not`);
       }
+    }
+    for (const pirq of range(NR_PIRQS)) {
+      if (!pirqs.isKnown(slot, pirq)) continue;
+      const port = pirqs.port(slot, pirq);
+      const what = `interrupt ${pirq} of domain ${domid}`;
+      check(port === 0 || ports.get(slot, port) === pirqPort(pirq), `${what} is bound to port ${port}, which is not`);
+      const irq = pirqs.irq(slot, pirq);
+      check(irq < 0 || pirqs.pirq(slot, irq) === pirq, `${what} is not found by the host’s ${irq}`);
+      const idle = !pirqs.isMasked(slot, pirq) && !pirqs.isForced(slot, pirq);
+      check(port !== 0 || idle, `${what} is in flight or taken away, and not bound`);
+      if (irq >= 0 && pirqs.isLevel(irq) && pirqs.isAsserted(irq) && port !== 0) {
+        check(pirqs.isInFlight(irq), `${what} is asserted, and was not told`);
+      }
+    }
+    for (const irq of range(NR_IRQS)) {
+      const pirq = pirqs.pirq(slot, irq);
+      check(pirq < 0 || pirqs.isKnown(slot, pirq), `the host’s interrupt ${irq} is not domain ${domid}’s ${pirq}`);
     }
     check(words[at + control.resetBy] === 0, `domain ${domid} is being reset`);
     for (let handle = 0; handle < maptrack.count(slot); handle++) {
@@ -97,7 +128,7 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
     for (let ref = 0; ref < grantEntries.count(slot); ref++) {
       const pinned = pins.pins(slot, ref);
       const what = `grant ${ref} of domain ${domains.domid(slot)}`;
-      check(pinned === (expectedPins.get(`${slot} ${ref}`) ?? 0), `${what} is pinned ${pinned} times`);
+      check(pinned === ((expectedPins.get(`${slot} ${ref}`) ?? 0) | 0), `${what} is pinned ${pinned} times`);
       const inUse = (words[grantEntries.entry(slot, ref)] as number) & (gtf.reading | gtf.writing);
       const writers = pinned & 0x00ff00ff;
       const right = pinned === 0 ? 0 : writers === 0 ? gtf.reading : gtf.reading | gtf.writing;
@@ -111,6 +142,10 @@ export const expectSound = (hypervisor: Hypervisor, when: string): void => {
     const lists = [
       ...words.subarray(at + control.grantFrameList, at + PAGE_WORDS),
       ...words.subarray(at + slotPage.maptrackFrameList, at + slotPage.maptrackFrameList + PAGE_WORDS),
+      ...Array.from({ length: hypervisor.vcpus.count(slot) }, (_, vcpu) => {
+        const table = words[hypervisor.vcpus.word(slot, vcpu) + vcpuWord.trapTable] as number;
+        return table === 0 ? [] : [table, table + 1];
+      }).flat(),
     ];
     for (const frame of lists) {
       if (frame === 0) continue;

@@ -3,6 +3,7 @@ import { type Domid, type GrantRef, PAGE_SIZE, type Port } from '../../../core/a
 import { DOMID_XEN, type DomainOptions } from '../../../core/hypervisor/domains.js';
 import type { Ring } from '../../../core/hypervisor/doorbell.js';
 import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
+import { vcpuFlag, vcpuWord } from '../../../core/hypervisor/layout.js';
 
 /** A small machine for a spec: domain 0 is privileged, 1, 2 and 3 are guests. */
 export interface Machine {
@@ -35,8 +36,19 @@ export const machine = (options: Omit<DomainOptions, 'domid'> = {}, bytes = 2 * 
   const ring: Ring = (domid) => rung.push(domid);
   const hypervisor = Hypervisor.create({ bytes, domains: 8 }, ring);
   addDomain(hypervisor, dom0, { privileged: true });
-  for (const domid of [dom1, dom2, dom3]) addDomain(hypervisor, domid, options);
+  for (const domid of [dom1, dom2, dom3]) {
+    addDomain(hypervisor, domid, options);
+    bringUp(hypervisor, domid);
+  }
   return { hypervisor, rung };
+};
+
+/** Has all vCPUs of a domain run, as its kernel does by VCPUOP_initialise and VCPUOP_up. */
+export const bringUp = ({ memory, vcpus }: Hypervisor, domid: Domid): void => {
+  const slot = memory.slotOf(domid);
+  for (let vcpu = 1; vcpu < vcpus.count(slot); vcpu++) {
+    memory.words[vcpus.word(slot, vcpu) + vcpuWord.flags] = vcpuFlag.initialised | vcpuFlag.up;
+  }
 };
 
 /** Connects a new port of `a` with a new one of `b`, and eats the first event that `b` got. */
@@ -51,6 +63,13 @@ export const connect = (hypervisor: Hypervisor, a: Domid, b: Domid): readonly [P
 export const deliver = (hypervisor: Hypervisor, domid: Domid, limit?: number): readonly Port[] => {
   const ports: Port[] = [];
   hypervisor.upcalls.scan(domid, (port) => ports.push(port), limit);
+  return ports;
+};
+
+/** The ports whose events a vCPU of a domain gets when it is entered now. */
+export const deliverOn = (hypervisor: Hypervisor, domid: Domid, vcpu: number): readonly Port[] => {
+  const ports: Port[] = [];
+  hypervisor.upcalls.scan(domid, (port) => ports.push(port), undefined, vcpu);
   return ports;
 };
 

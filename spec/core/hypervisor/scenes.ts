@@ -4,22 +4,18 @@ import { DOMID_SELF, type Domid, type Port } from '../../../core/abi/units.js';
 import { CopyList } from '../../../core/hypervisor/copy-list.js';
 import { gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
+import { gnttabop } from '../../../core/hypervisor/grant-table-ops.js';
 import { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { header } from '../../../core/hypervisor/layout.js';
+import { interruptScenes } from './interrupt-scenes.js';
 import { addDomain, bytesOf, connect, deliver, dom0, dom1, dom2, dom3, grant, ok } from './machine.js';
 import { Mortal } from './mortal.js';
+import type { Scene } from './scene.js';
 
 const { hostMap, deviceMap, readonly } = gntmap;
 
 /** A domain with a thread of its own, where a scene makes it. */
 export const dom4 = 4 as Domid;
-
-/** One call that may be cut short: who makes it, what must be there before, and the call. */
-export interface Scene {
-  readonly name: string;
-  readonly caller: Domid;
-  readonly prepare: (hypervisor: Hypervisor) => () => void;
-}
 
 /** A page of `owner` that `mapper` maps. */
 export const mapped = (hypervisor: Hypervisor, mapper: Domid, owner: Domid, flags: number = hostMap) => {
@@ -38,6 +34,7 @@ const entangle = (h: Hypervisor, domid: Domid): void => {
 };
 
 export const scenes: readonly Scene[] = [
+  ...interruptScenes,
   {
     name: 'alloc_unbound',
     caller: dom1,
@@ -58,6 +55,11 @@ export const scenes: readonly Scene[] = [
       for (let port = 1; port < 512; port++) ok(h.eventChannels.allocUnbound(dom1, dom1, dom2));
       return () => ok(h.eventChannels.allocUnbound(dom0, dom1, dom0));
     },
+  },
+  {
+    name: 'the first set_trap_table of a vCPU, which takes its frames',
+    caller: dom1,
+    prepare: (h) => () => ok(h.traps.setTrapTable(dom1, 0, [{ vector: 3, flags: 0, cs: 0xe033, address: 0x10n }])),
   },
   {
     name: 'bind_interdomain',
@@ -226,6 +228,14 @@ export const scenes: readonly Scene[] = [
       return () => ok(h.grantCopy.copy(dom1, DOMID_SELF, own, 0, dom2, ref, 0, 64, gntcopy.destGref));
     },
   },
+  {
+    name: 'swapping two references',
+    caller: dom1,
+    prepare: (h) => {
+      const [one, two] = [grant(h, dom1, dom2), grant(h, dom1, dom3, true)];
+      return () => ok(h.grantTableOps.call(dom1, gnttabop.swap_grant_ref, [{ refA: one.ref, refB: two.ref }]));
+    },
+  },
   ...[false, true].map((observed) => ({
     name: `a list of copies, of which some fail and some are beside mappings${observed ? ', with another thread attached' : ''}`,
     caller: dom1,
@@ -352,7 +362,7 @@ export const stage = () => {
   const { hypervisor, bystander } = mortal;
   const free = bystander.frames.freeCount;
   addDomain(bystander, dom0, { privileged: true });
-  for (const domid of [dom1, dom2, dom3]) addDomain(bystander, domid, { maxEventChannels: 4095 });
+  for (const domid of [dom1, dom2, dom3]) addDomain(bystander, domid, { maxEventChannels: 4095, vcpus: 2 });
   return { mortal, hypervisor, bystander, rung, free, dead };
 };
 

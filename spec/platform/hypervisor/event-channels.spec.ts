@@ -271,13 +271,16 @@ describe('the event channels of a domain', () => {
 
   it('throw Xen’s error, with what was asked', () => {
     expect(() => one.bindInterdomain(nobody, 3 as Port))
-      .to.throw(XenError, 'EVTCHNOP_bind_interdomain to port 3 of domain 77: ESRCH')
+      .to.throw(XenError, 'EVTCHNOP_bind_interdomain to port 3 of domain 77 by domain 1')
       .with.property('errno', errno.ESRCH);
     expect(() => one.bindInterdomain(dom2, 3 as Port)).to.throw(XenError, 'EINVAL');
     addDomain(hypervisor, 9 as Domid, { maxEventChannels: 1 });
     const small = new HypervisorEventChannels(hypervisor, 9 as Domid, () => {});
     small.allocUnbound(dom1);
-    expect(() => small.allocUnbound(dom1)).to.throw(XenError, 'EVTCHNOP_alloc_unbound for domain 1: ENOSPC');
+    expect(() => small.allocUnbound(dom1)).to.throw(
+      XenError,
+      'EVTCHNOP_alloc_unbound for domain 1 by domain 9, which has no port free',
+    );
   });
 
   it('end with their domain: nothing they do touches the next of its domid', () => {

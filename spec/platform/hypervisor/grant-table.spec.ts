@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
 import { gntst } from '../../../core/abi/gntst.js';
 import type { Domid, GrantRef } from '../../../core/abi/units.js';
-import type { SharedPage } from '../../../core/domain/grant-table.js';
+import type { Page, SharedPage } from '../../../core/domain/grant-table.js';
 import { GrantError, XenError } from '../../../core/errors.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
 import { header } from '../../../core/hypervisor/layout.js';
@@ -398,6 +398,78 @@ describe('the grant table of a domain', () => {
       expect(() => back.copyFrom(dom1, [{ ref: other.ref, offset: 0, page: mapped, pageOffset: 0, length: 1 }]))
         .to.throw(GrantError)
         .with.property('status', gntst.bad_page);
+    });
+  });
+
+  describe('pages mapped each for itself', () => {
+    it('come with the errors of those that could not be, in the order of their references', () => {
+      const shared = front.share(dom2, 2);
+      const tight = front.share(dom2, 1, { readonly: true });
+      const refs = [shared.ref, 600 as GrantRef, tight.ref, shared.refs[1] as GrantRef];
+      const results = back.mapEach(dom1, refs);
+      expect(results.map((result) => (result instanceof GrantError ? result.status : 'a page'))).to.deep.equal([
+        'a page',
+        gntst.bad_gntref,
+        gntst.general_error,
+        'a page',
+      ]);
+      const [first, , , last] = results as [Page, GrantError, GrantError, Page];
+      first.bytes[1] = 3;
+      last.bytes[1] = 4;
+      expect([shared.bytes[1], shared.bytes[4097]]).to.deep.equal([3, 4]);
+      expect(back.counts.mapped).to.equal(2);
+      first[Symbol.dispose]();
+      last[Symbol.dispose]();
+      expect(hypervisor.ledger()).to.include({ mappings: 0, grantsInUse: 0 });
+      expect(back.counts.mapped).to.equal(0);
+    });
+
+    it('may be mapped for reading only, and be none', () => {
+      const tight = front.share(dom2, 1, { readonly: true });
+      expect(back.mapEach(dom1, [tight.ref], { readonly: true })[0]).to.not.be.instanceOf(GrantError);
+      expect(back.mapEach(dom1, [])).to.deep.equal([]);
+    });
+  });
+
+  describe('copies between two peers', () => {
+    it('go from the one’s page into the other’s, which this domain need not map', () => {
+      const other = new HypervisorGrantTable(hypervisor, dom3);
+      const [source, dest] = [front.share(dom2), other.share(dom2)];
+      source.bytes.set([1, 2, 3], 10);
+      back.copyBetween(dom1, dom3, [{ from: source.ref, fromOffset: 10, to: dest.ref, toOffset: 4000, length: 3 }]);
+      expect([...dest.bytes.slice(3999, 4004)]).to.deep.equal([0, 1, 2, 3, 0]);
+      expect(hypervisor.ledger()).to.include({ mappings: 0, grantsInUse: 0 });
+    });
+
+    it('are each done; the first that failed is thrown, with both references', () => {
+      const other = new HypervisorGrantTable(hypervisor, dom3);
+      const [source, dest] = [front.share(dom2), other.share(dom2)];
+      source.bytes.fill(7);
+      const segment = { from: source.ref, fromOffset: 0, to: dest.ref, toOffset: 0, length: 1 };
+      const segments = [
+        segment,
+        { ...segment, to: 600 as GrantRef },
+        { ...segment, toOffset: 4096 },
+        { ...segment, toOffset: 1 },
+      ];
+      expect(() => back.copyBetween(dom1, dom3, segments))
+        .to.throw(GrantError, `reference ${source.ref} of domain 1 and reference 600 of domain 3: GNTST_bad_gntref`)
+        .with.property('status', gntst.bad_gntref);
+      expect([...dest.bytes.slice(0, 3)]).to.deep.equal([7, 7, 0]);
+    });
+  });
+
+  describe('its size', () => {
+    it('is that of its entries, now and at most (GNTTABOP_query_size)', () => {
+      ({ hypervisor } = machine({}, 8 * 2 ** 20));
+      addDomain(hypervisor, 9 as Domid, { maxGrantFrames: 3 });
+      const table = new HypervisorGrantTable(hypervisor, 9 as Domid);
+      expect(table.size).to.deep.equal({ entries: 512, maxEntries: 1536 });
+      for (let i = 0; i < 30; i++) table.share(dom2, 20)[Symbol.dispose]();
+      expect(table.size.entries).to.equal(512);
+      const held = Array.from({ length: 26 }, () => table.share(dom2, 20));
+      expect(table.size).to.deep.equal({ entries: 1024, maxEntries: 1536 });
+      for (const page of held) page[Symbol.dispose]();
     });
   });
 

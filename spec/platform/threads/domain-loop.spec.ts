@@ -185,7 +185,11 @@ describe('the loop of a thread', () => {
       const notes = new Int32Array(new SharedArrayBuffer(8));
       const workerData = { memory: hypervisor.memory.memory, scenario, notes };
       const worker = new Worker(new URL('blocking-loop.worker.js', import.meta.url), { workerData });
-      while (stateOf(one) !== blocked) await new Promise((resolve) => setTimeout(resolve, 1));
+      // Resting is declared before it is looked for mail: only one that stays is asleep.
+      for (let before = -1; stateOf(one) !== blocked || notes[looks] !== before; ) {
+        before = notes[looks] ?? 0;
+        await new Promise((resolve) => setTimeout(resolve, 2));
+      }
       const copy = notes.slice();
       await worker.terminate();
       return copy;

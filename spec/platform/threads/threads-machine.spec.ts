@@ -1,4 +1,5 @@
 import { once } from 'node:events';
+import { existsSync, readdirSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -257,6 +258,23 @@ describe('a machine of threads', () => {
       const error = await failure(machine.boot({ name: 'guest', module: 'file:///nowhere/module.js' }));
       expect((error as Error).message).to.match(/^file:\/\/\/nowhere\/module\.js does not load: /);
       expect(await machine.toolstack.domains()).to.deep.equal([]);
+      expect(machine.hypervisor.ledger()).to.deep.equal(before);
+    });
+
+    it('a domain whose name is taken, and one whose command line cannot cross threads, and leaves no thread', async () => {
+      const config = { name: 'one', module: reporting };
+      const [made, twin] = await Promise.allSettled([machine.boot(config), machine.boot(config)]);
+      expect(made.status).to.equal('fulfilled');
+      expect(twin).to.have.property('reason').with.property('code', 'EEXIST');
+      const before = machine.hypervisor.ledger();
+      const threads = (): number => (existsSync('/proc/self/task') ? readdirSync('/proc/self/task').length : 0);
+      const running = threads();
+      expect(await failure(machine.boot(config))).to.have.property('code', 'EEXIST');
+      const cmdline = (() => {}) as unknown as Plain;
+      expect((await failure(machine.boot({ name: 'two', module: reporting, cmdline }))).name).to.equal(
+        'DataCloneError',
+      );
+      expect(threads()).to.equal(running);
       expect(machine.hypervisor.ledger()).to.deep.equal(before);
     });
 

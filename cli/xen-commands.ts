@@ -1,0 +1,135 @@
+import { type Command, Option } from 'commander';
+import { attachDevice, detachDevice } from './attach-device.js';
+import { readBackendConfig } from './backend-config.js';
+import { type DriverModule, driverNames, findDriver, typeOf } from './driver-modules.js';
+import { messageOf, UsageError } from './errors.js';
+import type { Interruption } from './interruption.js';
+import type { MachineOptions, OptionValues } from './machine.js';
+import { serveBackend } from './serve-backend.js';
+import type { TerminalOutput } from './terminal-output.js';
+
+/** What the commands work with. */
+export interface XenSurroundings {
+  readonly out: TerminalOutput;
+  readonly interruption: Interruption;
+  /** A command that throws where commander would end the process. */
+  readonly commandOf: (name: string) => Command;
+  /** Options as commander takes them, by their names. */
+  readonly declared: (options: MachineOptions) => readonly { readonly name: string; readonly option: Option }[];
+  /** Told whether a command went well. */
+  readonly ended: (well: boolean) => void;
+}
+
+const byNumber: MachineOptions = {
+  id: {
+    value: 'N',
+    description: "the device's number or name (default: 0)",
+    parse: (text: string) => text,
+    default: '0',
+  },
+};
+
+/** Parses the options of a class of devices, of which those with a value and no default must be there. */
+const parseOptions = async (
+  name: string,
+  args: readonly string[],
+  options: MachineOptions,
+  more: readonly Option[],
+  { commandOf, declared }: XenSurroundings,
+): Promise<{ readonly values: OptionValues<MachineOptions>; readonly parsed: Readonly<Record<string, unknown>> }> => {
+  const command = commandOf(name).usage('[options]');
+  const known = declared(options);
+  for (const { option } of known) command.addOption(option);
+  for (const option of more) command.addOption(option);
+  command.allowExcessArguments().action(() => {});
+  await command.parseAsync([...args], { from: 'user' });
+  const [excess] = command.args;
+  if (excess !== undefined) throw new UsageError(`unexpected argument ${excess}; see ${name} --help`);
+  const parsed: Readonly<Record<string, unknown>> = command.opts();
+  const values = known.map(({ name: key, option }) => {
+    const value = parsed[option.attributeName()] ?? (option.isBoolean() ? false : undefined);
+    if (value === undefined) throw new UsageError(`--${key} is missing; see ${name} --help`);
+    return [key, value];
+  });
+  return { values: Object.fromEntries(values), parsed };
+};
+
+const needed = (value: string | undefined, what: string, command: string): string => {
+  if (value === undefined) throw new UsageError(`splitring ${command} needs ${what}; see splitring ${command} --help`);
+  return value;
+};
+
+const classes = (): string => `CLASS: ${driverNames().join(', ')}, or a compiled module with a backend, by its path.`;
+
+/** Adds the commands that work on real Xen: backend, attach, detach. */
+export const addXenCommands = (program: Command, surroundings: XenSurroundings): void => {
+  const { out, interruption, ended } = surroundings;
+  const add = (name: string, summary: string, usage: string): Command =>
+    program
+      .command(name)
+      .description(summary)
+      .usage(usage)
+      .configureHelp({ visibleArguments: () => [] })
+      .exitOverride((error) => {
+        if (error.exitCode === 0) throw error;
+        throw new UsageError(`${messageOf(error).replace(/^error: /, '')}; see splitring ${name} --help`);
+      })
+      .addHelpText('after', `\n${classes()}`);
+
+  add('backend', 'on real Xen: serve the devices of a class in this domain', '[options] CLASS')
+    .argument('[CLASS]')
+    .option('--config <FILE>', 'JSON: { "cmdline": …, "offer": … }')
+    .option('--type <NAME>', 'the directory below backend that is watched (default: splitring-CLASS, as attach writes)')
+    .action(async (name: string | undefined, options: { readonly config?: string; readonly type?: string }) => {
+      const config = options.config === undefined ? {} : readBackendConfig(options.config);
+      const driver = await findDriver(needed(name, 'a class', 'backend'));
+      const type = options.type ?? typeOf(driver.device);
+      ended(await serveBackend({ driver, type, config, out, interruption }));
+    });
+
+  const deviceCommand = (
+    name: 'attach' | 'detach',
+    summary: string,
+    work: (request: {
+      readonly driver: DriverModule;
+      readonly frontend: string;
+      readonly values: OptionValues<MachineOptions>;
+      readonly parsed: Readonly<Record<string, unknown>>;
+    }) => Promise<boolean>,
+    more: readonly Option[] = [],
+  ): void => {
+    add(name, summary, 'DOMAIN CLASS [options of the class]')
+      .argument('[DOMAIN]')
+      .argument('[CLASS]')
+      .argument('[options...]')
+      .passThroughOptions()
+      .action(async (domain: string | undefined, kind: string | undefined, rest: readonly string[]) => {
+        const frontend = needed(domain, 'a domain', name);
+        const driver = await findDriver(needed(kind, 'a class of devices', name));
+        const { attachment } = driver;
+        const options: MachineOptions =
+          attachment === undefined
+            ? byNumber
+            : { ...attachment.options, ...(name === 'attach' ? attachment.more : {}) };
+        const what = `splitring ${name} DOMAIN ${driver.name}`;
+        const { values, parsed } = await parseOptions(what, rest, options, more, surroundings);
+        ended(await work({ driver, frontend, values, parsed }));
+      });
+  };
+  deviceCommand(
+    'attach',
+    'on real Xen: give a domain a device, before or while it runs',
+    ({ parsed, ...request }) => {
+      const backend = typeof parsed.backend === 'string' ? parsed.backend : '0';
+      const type = typeof parsed.type === 'string' ? parsed.type : typeOf(request.driver.device);
+      return attachDevice({ ...request, backend, type, out });
+    },
+    [
+      new Option('--backend <DOMAIN>', 'the domain whose backend serves it (default: 0)'),
+      new Option('--type <NAME>', 'the kind of backend (default: splitring-CLASS, as backend watches)'),
+    ],
+  );
+  deviceCommand('detach', 'on real Xen: take a device away', ({ driver, frontend, values }) =>
+    detachDevice({ driver, frontend, values, out }),
+  );
+};

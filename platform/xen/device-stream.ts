@@ -1,0 +1,42 @@
+import { Socket } from 'node:net';
+import { XenUnavailable } from './unavailable.js';
+
+interface PipeHandle {
+  open(fd: number): number;
+}
+
+interface PipeBinding {
+  readonly Pipe: new (type: number) => PipeHandle;
+  readonly constants: { readonly SOCKET: number };
+}
+
+const bindingOf = (): PipeBinding => {
+  const { binding } = process as { readonly binding?: (name: string) => unknown };
+  const found = binding?.call(process, 'pipe_wrap') as PipeBinding | undefined;
+  if (typeof found?.Pipe === 'function') return found;
+  throw new XenUnavailable(`Node ${process.versions.node} no longer lets a device be polled: use an older one`);
+};
+
+/**
+ * A character device that can be polled, as a stream of the event loop: neither a thread that waits in read() nor a helper process, and
+ * quicker than either. Node offers that for pipes, sockets and terminals; the handle of a pipe takes any descriptor that epoll does, but
+ * only its undocumented constructor lets one be made.
+ * @param fd belongs to the stream from now on
+ * @param buffer where to read to, for `onRead`, instead of events `data`
+ */
+export const deviceStream = (fd: number, buffer?: Uint8Array, onRead?: (bytes: number) => void): Socket => {
+  const { Pipe, constants } = bindingOf();
+  const handle = new Pipe(constants.SOCKET);
+  const result = handle.open(fd);
+  if (result < 0) throw new XenUnavailable(`descriptor ${fd} cannot be polled: error ${-result}`);
+  const onread = buffer && {
+    buffer,
+    callback: (bytes: number): boolean => {
+      onRead?.(bytes);
+      return true;
+    },
+  };
+  // What is documented of a Socket knows no handle.
+  const options: object = { handle, readable: true, writable: true, ...(onread && { onread }) };
+  return new Socket(options);
+};
