@@ -9,7 +9,10 @@ const wired = () => {
   const arrived: string[] = [];
   made.front.drain((arrivals) => {
     for (let packet = arrivals.next(); packet !== undefined; packet = arrivals.next()) {
-      const slots = Array.from({ length: Math.min(packet.slots, 4) }, (_, i) => `${arrivals.buffer(i)}=${packet.slot(i).status}`);
+      const slots = Array.from(
+        { length: Math.min(packet.slots, 4) },
+        (_, i) => `${arrivals.buffer(i)}=${packet.slot(i).status}`,
+      );
       arrived.push(`${slots.join(' ')}${packet.extras > 0 ? ` +${packet.extra(0).value}` : ''}`);
     }
   });
@@ -106,7 +109,10 @@ describe('buffers on a ring of credit', () => {
 
   it('carry packets of whatever shape, in whatever portions, all of them', () => {
     const step = fc.oneof(
-      fc.record({ slots: fc.integer({ min: 1, max: 4 }), extra: fc.option(fc.integer({ min: 0, max: 99 }), { nil: undefined }) }),
+      fc.record({
+        slots: fc.integer({ min: 1, max: 4 }),
+        extra: fc.option(fc.integer({ min: 0, max: 99 }), { nil: undefined }),
+      }),
       fc.constantFrom('push', 'front', 'back'),
     );
     fc.assert(

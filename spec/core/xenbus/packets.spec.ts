@@ -55,10 +55,15 @@ describe('packets on a ring', () => {
     for (let bad = 0; bad < 4; bad++) {
       const fill = fillOf(4, 1, 5);
       expect(() =>
-        front.chain(4, 1, (slot, id, i) => {
-          fill(slot, id, i);
-          if (i === bad) throw new Error('no');
-        }, ignore),
+        front.chain(
+          4,
+          1,
+          (slot, id, i) => {
+            fill(slot, id, i);
+            if (i === bad) throw new Error('no');
+          },
+          ignore,
+        ),
       ).to.throw('no');
       expect(front.free).to.equal(8);
     }

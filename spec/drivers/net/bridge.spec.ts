@@ -67,7 +67,8 @@ describe('a bridge', () => {
   let bridge: Bridge;
   const macOf = (i: number): Uint8Array => Uint8Array.of(2, 0, 0, 0, i >> 8, i & 255);
   const keeper = (i: number, offloads?: Offloads, mtu?: number): Keeper => new Keeper(bridge, macOf(i), offloads, mtu);
-  const hello = (from: Keeper, to: Uint8Array, length = 60): Uint8Array => frameOf({ to, from: from.mac, length, fill: 1 });
+  const hello = (from: Keeper, to: Uint8Array, length = 60): Uint8Array =>
+    frameOf({ to, from: from.mac, length, fill: 1 });
 
   beforeEach(() => {
     now = 0;
@@ -90,7 +91,11 @@ describe('a bridge', () => {
 
   it('floods broadcasts and groups always', () => {
     const [a, b, c] = [keeper(1), keeper(2), keeper(3)];
-    for (const to of [new Uint8Array(6).fill(255), Uint8Array.of(1, 0, 0x5e, 0, 0, 1), Uint8Array.of(0x33, 0x33, 0, 0, 0, 1)]) {
+    for (const to of [
+      new Uint8Array(6).fill(255),
+      Uint8Array.of(1, 0, 0x5e, 0, 0, 1),
+      Uint8Array.of(0x33, 0x33, 0, 0, 0, 1),
+    ]) {
       a.send(hello(a, to));
       expect([a, b, c].map((port) => port.take().length)).to.deep.equal([0, 1, 1]);
     }
@@ -204,7 +209,12 @@ describe('a bridge', () => {
     const packet = packetOf({ to: b.mac, from: a.mac, payload: 2500, blank: true });
     a.send(packet, checksum.blank, gsoType.tcpv4, 47);
     a.send(packet, checksum.blank, gsoType.tcpv6, 1000);
-    a.send(packetOf({ to: b.mac, from: a.mac, protocol: 'udp', payload: 2500, blank: true }), checksum.blank, gsoType.tcpv4, 1000);
+    a.send(
+      packetOf({ to: b.mac, from: a.mac, protocol: 'udp', payload: 2500, blank: true }),
+      checksum.blank,
+      gsoType.tcpv4,
+      1000,
+    );
     expect(b.take()).to.deep.equal([]);
     expect(b.statistics.dropped['bad-gso']).to.equal(3);
   });

@@ -25,7 +25,14 @@ describe('the keys of class vif', () => {
   });
 
   it('hold an address of one station', () => {
-    for (const mac of ['', '00:16:3e:01:02', '00:16:3e:01:02:0g', '01:00:5e:00:00:01', 'ff:ff:ff:ff:ff:ff', '00:00:00:00:00:00'])
+    for (const mac of [
+      '',
+      '00:16:3e:01:02',
+      '00:16:3e:01:02:0g',
+      '01:00:5e:00:00:01',
+      'ff:ff:ff:ff:ff:ff',
+      '00:00:00:00:00:00',
+    ])
       expect(() => vifKeys({ mac }), mac).to.throw(RangeError);
     fc.assert(
       fc.property(fc.uint8Array({ minLength: 6, maxLength: 6 }), (mac) => {
@@ -37,7 +44,8 @@ describe('the keys of class vif', () => {
 
   it('hold an MTU and a rate that can be', () => {
     const mac = '00:16:3e:00:00:01';
-    for (const mtu of [0, 67, 65522, 1.5, Number.NaN]) expect(() => vifKeys({ mac, mtu }), String(mtu)).to.throw(RangeError);
+    for (const mtu of [0, 67, 65522, 1.5, Number.NaN])
+      expect(() => vifKeys({ mac, mtu }), String(mtu)).to.throw(RangeError);
     expect(() => vifKeys({ mac, rate: { bytes: 0, usec: 1 } })).to.throw(RangeError);
   });
 });
@@ -45,7 +53,21 @@ describe('the keys of class vif', () => {
 describe('a rate', () => {
   it('is two numbers, and whatever else is written is no limit (netback: xen_net_read_rate, XSA-68)', () => {
     expect(parseRate('6000,50000')).to.deep.equal({ bytes: 6000, usec: 50000 });
-    for (const text of [undefined, '', ',', '1', '1,', ',1', '1,2,3', '-1,5', '1, 5', '0x10,5', '0,5', '5,0', '9'.repeat(20)])
+    for (const text of [
+      undefined,
+      '',
+      ',',
+      '1',
+      '1,',
+      ',1',
+      '1,2,3',
+      '-1,5',
+      '1, 5',
+      '0x10,5',
+      '0,5',
+      '5,0',
+      '9'.repeat(20),
+    ])
       expect(parseRate(text), String(text)).to.equal(undefined);
     fc.assert(fc.property(fc.string(), (text) => void parseRate(text)));
   });
@@ -97,7 +119,9 @@ describe('an extra', () => {
     const words = new Int32Array(3);
     draft(netifTxRequest, words).set({ gref: (1 | (1448 << 16)) as never, offset: 2, flags: 0, id: 0, size: 0 });
     const extra = view(netifExtraInfo, words);
-    expect([extra.type, extra.flags, extra.u.gso.size, extra.u.gso.type, extra.u.gso.features]).to.deep.equal([1, 0, 1448, 2, 0]);
+    expect([extra.type, extra.flags, extra.u.gso.size, extra.u.gso.type, extra.u.gso.features]).to.deep.equal([
+      1, 0, 1448, 2, 0,
+    ]);
     draft(netifRxResponse, words).set({ id: 1, offset: 9000, flags: 1, status: 0 });
     expect([extra.type, extra.flags, extra.u.gso.size, extra.u.gso.type]).to.deep.equal([1, 0, 9000, 1]);
   });
@@ -114,6 +138,7 @@ describe('a TAP device', () => {
     expect(tapProblem({ name: 'tap0', bridge: 'br9' }, { uid: 0, exists: (path) => path === '/dev/net/tun' })).to.match(
       /no Linux bridge br9/,
     );
-    for (const name of ['', 'a/b', 'x'.repeat(16), 'a b', '..']) expect(tapProblem({ name }, here), name).to.match(/name has/);
+    for (const name of ['', 'a/b', 'x'.repeat(16), 'a b', '..'])
+      expect(tapProblem({ name }, here), name).to.match(/name has/);
   });
 });

@@ -19,7 +19,9 @@ const joined = (blocks: readonly Uint8Array[]): Uint8Array => Uint8Array.from(bl
 
 describe('a capture', () => {
   /** What is written of some packets, and of how many blocks. */
-  const captured = (...packets: readonly Uint8Array[]): { readonly file: Uint8Array; readonly blocks: Uint8Array[] } => {
+  const captured = (
+    ...packets: readonly Uint8Array[]
+  ): { readonly file: Uint8Array; readonly blocks: Uint8Array[] } => {
     const passing$ = new Subject<Passing>();
     const blocks: Uint8Array[] = [];
     let now = 1_700_000_000_000;
