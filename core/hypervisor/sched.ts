@@ -7,7 +7,7 @@ import { control, life, SHUT_DOWN, SHUTDOWN_CODE, SHUTTING_DOWN, vcpuFlag, vcpuW
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import type { Pollers } from './pollers.js';
-import { type Ports, portState, stateOf } from './ports.js';
+import { isUsable, type Ports } from './ports.js';
 import type { SharedInfo } from './shared-info.js';
 import type { TimeSource } from './time-source.js';
 import type { Timers } from './timers.js';
@@ -88,7 +88,7 @@ export class Sched {
   /**
    * Blocks the vCPU until one of the ports is pending, masked ones too, or the time has come; 0, also where it does not block: a
    * listed port is pending already, or an upcall could be delivered. PENDING is not cleared. With one port, only that port wakes;
-   * with several, or none, any event of the domain may. -EINVAL more than 128 ports, or one that is free or has no entry; -EFAULT
+   * with several, or none, any event of the domain may. -EINVAL more than 128 ports, or one that is free, Xen's own, or has no entry; -EFAULT
    * a list that cannot be read (SCHEDOP_poll).
    * @param timeout system time in nanoseconds, 0 for never
    */
@@ -331,8 +331,7 @@ export class Sched {
   #pollPort(slot: number, port: number | undefined): number {
     if (typeof port !== 'number' || port >>> 0 !== port) return -errno.EFAULT;
     const { ports, sharedInfo } = this.#xen;
-    const state = port < ports.valid(slot) ? stateOf(ports.get(slot, port)) : portState.free;
-    if (state === portState.free || state === portState.reserved) return -errno.EINVAL;
+    if (!isUsable(ports.get(slot, port))) return -errno.EINVAL;
     return sharedInfo.isPending(sharedInfo.at(slot), port) ? 1 : 0;
   }
 

@@ -297,7 +297,9 @@ export class EventModel {
   unmask(caller: number, port: number): number {
     const own = this.domains.get(caller);
     if (own === undefined) return -errno.ESRCH;
-    if (port >= own.ports.length) return -errno.EINVAL;
+    const at = own.ports[port];
+    if (at === undefined) return -errno.EINVAL;
+    if (at.xen || at.state === 'free' || at.state === 'reserved') return 0;
     if (own.mask.delete(port) && own.pending.has(port)) this.#select(caller, own, port);
     return 0;
   }
