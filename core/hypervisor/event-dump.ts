@@ -4,7 +4,17 @@ import type { NameOf } from './grant-dump.js';
 import type { MachineMemory } from './memory.js';
 import type { PirqTable } from './pirq-table.js';
 import type { Pollers } from './pollers.js';
-import { irqOf, isUsable, type Ports, peerPortOf, peerSlotOf, portState, remoteOf, stateOf, XEN_CONSUMER } from './ports.js';
+import {
+  irqOf,
+  isUsable,
+  type Ports,
+  peerPortOf,
+  peerSlotOf,
+  portState,
+  remoteOf,
+  stateOf,
+  XEN_CONSUMER,
+} from './ports.js';
 import type { SharedInfo } from './shared-info.js';
 
 /** A port's state as Xen numbers it inside (sched.h `ECS_*`): a reserved port comes before those that EVTCHNOP_status tells apart. */

@@ -136,9 +136,19 @@ export class Timers {
     this.#listeners.set(domid, listener);
   }
 
+  /** Has nothing called any more for a domain, which is gone. */
+  unlisten(domid: Domid): void {
+    this.#listeners.delete(domid);
+  }
+
   /** Says that a deadline of a domain may have changed. */
   onSet(domid: Domid): void {
     this.#listeners.get(domid)?.();
+  }
+
+  /** The time at which a vCPU's poll ends; 0 for never. */
+  pollOf(slot: number, vcpu: number): number {
+    return wide(this.#times, this.#at(slot, vcpu) + timerWord.poll);
   }
 
   /** Sets the time at which a vCPU's poll ends; 0 for never. */

@@ -103,7 +103,7 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override systemTime(): number {
-    const { hypervisor } = this.#own;
+    const { hypervisor } = this.#own.alive;
     const { words } = hypervisor.memory;
     const at = hypervisor.timePages.at(this.#slot, this.id);
     for (;;) {
@@ -161,7 +161,7 @@ export class HypervisorVcpu extends Vcpu {
 export const virtualTimer$ = (entry: GuestEntry, vcpu: number | undefined, ms: number): Observable<void> => {
   const ns = nanoseconds('a timer in virtual time', ms);
   return new Observable((subscriber) => {
-    const stop = entry.virtualTimers.set(vcpu, ns, () => {
+    const stop = entry.alive.virtualTimers.set(vcpu, ns, () => {
       subscriber.next();
       subscriber.complete();
     });

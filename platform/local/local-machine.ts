@@ -323,7 +323,7 @@ export class LocalMachine extends HypervisorMachine {
     this.#watchdogAlarms.delete(domid);
     this.#displace(entry);
     checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
-    entry.entry.look();
+    entry.entry.end();
     try {
       domain[Symbol.dispose]();
     } catch (error) {

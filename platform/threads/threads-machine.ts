@@ -433,6 +433,7 @@ export class ThreadsMachine extends HypervisorMachine {
       this.#domains.delete(domid);
       this.#loop.remove(domid);
       checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
+      home.entry.end();
       try {
         home.domain[Symbol.dispose]();
       } catch (error) {

@@ -90,6 +90,7 @@ export class EventModel {
     this.domains.delete(domid);
     for (const [virq, owner] of this.owners) if (owner === domid) this.owners.delete(virq);
     this.#raiseDue();
+    this.raiseGlobal(3);
   }
 
   allocUnbound(caller: number, dom: number, remote: number): number {
