@@ -12,6 +12,7 @@ import { table } from './lib/table.js';
 import { blk } from './suites/blk.js';
 import { copy } from './suites/copy.js';
 import { events } from './suites/events.js';
+import { net } from './suites/net.js';
 import { ring } from './suites/ring.js';
 import { start } from './suites/start.js';
 import { storm } from './suites/storm.js';
@@ -24,6 +25,7 @@ const suites: Readonly<Record<string, Suite>> = {
   events,
   threads,
   blk,
+  net,
   storm,
   start,
 };

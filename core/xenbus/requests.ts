@@ -52,7 +52,7 @@ export interface PacketSender<Q extends Struct, R extends Struct, Id> {
   readonly outstanding: number;
   /**
    * Puts a packet of `slots` slots on the ring, for the backend to see after `push`, or none of it: false when there is no room for all of
-   * it, or others wait. `fill` writes each slot whole, in their order; the `extras` slots that follow the first are extras, which have the
+   * it, even after the answers there are have been taken, or others wait. `fill` writes each slot whole, in their order; the `extras` slots that follow the first are extras, which have the
    * id -1. What `fill` throws is thrown on, and takes no slot. `done` sees the response of each slot that is no extra; `lost` is called
    * instead when the link ends first.
    * @throws Disconnected, or what ended the link, after its end; RangeError for a packet longer than the ring
@@ -121,6 +121,10 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   declare private last: Call<R, Id> | undefined;
   /** Whether free slots are not for newcomers: others wait, or the link is closed. */
   #held = false;
+  /** Whether responses are being handed out. */
+  #taking = false;
+  /** What was found wrong outside of an upcall, for the next one to throw. */
+  #fault: PeerFault | undefined;
   #queue: Waiting[] = [];
   #whenIdle: (() => void)[] = [];
   declare private closed: Error | undefined;
@@ -202,9 +206,10 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     lost?: Lost,
   ): boolean {
     if (slots > this.entries) throw new RangeError(`a packet of ${slots} slots, and the ring has ${this.entries}`);
-    const first = this.spare;
     const ring = this.ring;
-    if (first === undefined || this.#held === true || ring.free < slots) return this.#full();
+    if (this.#held === true || (ring.free < slots && !this.#reap(slots))) return this.#full();
+    const first = this.spare;
+    if (first === undefined) return this.#full();
     let call: Call<R, Id> | undefined = first;
     let put = 0;
     try {
@@ -262,6 +267,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
    * @throws PeerFault for an index, or an id, that cannot be
    */
   upcall(): number {
+    if (this.#fault !== undefined && this.closed === undefined) throw this.#fault;
     let total = 0;
     let vain = 0;
     while (this.closed === undefined) {
@@ -304,6 +310,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   /** Hands out up to `count` responses; says how many, which is less when a callback threw. */
   #complete(count: number): number {
     const before = this.ring.nextResponse;
+    this.#taking = true;
     try {
       this.ring.takeEach(count, this.#answered);
       return count;
@@ -311,7 +318,24 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       if (error instanceof PeerFault) throw error;
       this.#onError(error);
       return ((this.ring.nextResponse - before - 1) & (this.entries - 1)) + 1;
+    } finally {
+      this.#taking = false;
     }
+  }
+
+  /** Takes the responses there are, for the room that they leave, without waiting for an upcall; whether `slots` are free then. */
+  #reap(slots: number): boolean {
+    if (this.#taking || this.closed !== undefined) return false;
+    try {
+      for (let left = this.ring.unconsumed() | 0; left > 0; ) left = (left - this.#complete(left)) | 0;
+    } catch (error) {
+      if (!(error instanceof PeerFault)) throw error;
+      // It ends the link, which is not for whoever sends to do.
+      this.#fault ??= error;
+      this.#again?.();
+      return false;
+    }
+    return this.ring.free >= slots;
   }
 
   #full(): false {

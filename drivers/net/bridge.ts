@@ -19,16 +19,20 @@ export interface BridgePort {
   readonly mtu: number;
   /** Takes a frame: it lies where it is until {@link flush}, and is another's afterwards. */
   deliver(frame: Frame): void;
-  /** All frames of a batch were delivered. */
+  /** The memory of the frames delivered will be others'. */
   flush(): void;
+  /** No more frames come for now: whoever waits for those delivered is told. */
+  publish(): void;
 }
 
 /** A port's way into its bridge. */
 export interface BridgeSide extends Disposable {
   /** Sends a frame on to where it belongs; it may be changed, and is no longer needed after {@link flush}. */
   receive(frame: Frame): void;
-  /** Ends a batch of frames. */
+  /** From now on the memory of the frames sent may be used for others. */
   flush(): void;
+  /** Ends a batch of frames, after a {@link flush}: their receivers are told of them. */
+  publish(): void;
 }
 
 /** Pages of the longest packet. */
@@ -45,8 +49,14 @@ export class Bridge {
   readonly #table = new ForwardingTable();
   /** By number; a hole where a port has left. */
   readonly #ports: (BridgePort | undefined)[] = [];
+  /** By port: whether frames were delivered since the last flush, and since the last publication. */
   readonly #dirty: boolean[] = [];
+  readonly #untold: boolean[] = [];
   readonly #headers = new Headers();
+  /** The time of the batch; asked for once. */
+  #now: number | undefined;
+  /** Whether a frame is on its way to several ports. */
+  #flooding = false;
   #scratch: Page | undefined;
   #segmenter: Segmenter | undefined;
   /** The port that segments go to. */
@@ -72,10 +82,11 @@ export class Bridge {
     const free = this.#ports.indexOf(undefined);
     const number = free < 0 ? this.#ports.length : free;
     this.#ports[number] = port;
-    this.#dirty[number] = false;
+    this.#dirty[number] = this.#untold[number] = false;
     return {
       receive: (frame) => this.#receive(frame, number),
       flush: () => this.#flush(),
+      publish: () => this.#publish(),
       [Symbol.dispose]: () => {
         if (this.#ports[number] !== port) return;
         this.#ports[number] = undefined;
@@ -98,7 +109,8 @@ export class Bridge {
       statistics.drop('own-source');
       return;
     }
-    const now = this.#clock.now();
+    this.#now ??= this.#clock.now();
+    const now = this.#now;
     this.#table.learn(bytes, offset + 6, from, now);
     const isGroup = ((bytes[offset] as number) & 1) !== 0;
     const to = isGroup ? -1 : this.#table.lookup(bytes, offset, now);
@@ -108,14 +120,16 @@ export class Bridge {
     }
     statistics.flooded++;
     const count = this.#ports.length;
+    this.#flooding = true;
     for (let number = 0; number < count; number++) if (number !== from) this.#deliver(frame, number);
+    this.#flooding = false;
   }
 
   #deliver(frame: Frame, to: number): void {
     const port = this.#ports[to];
     if (port === undefined) return;
     const { offloads, statistics } = port;
-    this.#dirty[to] = true;
+    this.#untold[to] = true;
     if (frame.gsoType !== gsoType.none) {
       if (!(frame.gsoType === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)) {
         this.#cut(frame, port);
@@ -131,11 +145,14 @@ export class Bridge {
         return;
       }
       if (!(this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)) {
+        // Ports before this one may have yet to copy it, as it was.
+        if (this.#flooding) this.#flush();
         writeChecksum(frame.bytes, this.#headers);
         frame.checksum = checksum.validated;
         statistics.checksummed++;
       }
     }
+    this.#dirty[to] = true;
     port.deliver(frame);
   }
 
@@ -165,6 +182,15 @@ export class Bridge {
       if (this.#dirty[number] !== true) continue;
       this.#dirty[number] = false;
       this.#ports[number]?.flush();
+    }
+  }
+
+  #publish(): void {
+    this.#now = undefined;
+    for (let number = 0; number < this.#untold.length; number++) {
+      if (this.#untold[number] !== true) continue;
+      this.#untold[number] = false;
+      this.#ports[number]?.publish();
     }
   }
 }

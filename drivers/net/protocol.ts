@@ -21,7 +21,7 @@ export const ETHERNET_HEADER = 14;
 /** Bytes that a packet can have: a request's `size` has 16 bits. */
 export const MAX_PACKET = 65535;
 /** Responses that a frontend lets come before it is notified that its packets have been sent. */
-const TX_HOLD_OFF = 64;
+const TX_HOLD_OFF = 192;
 /** Bytes of a frame's payload, where nobody says (if_ether.h `ETH_DATA_LEN`), at least (`ETH_MIN_MTU`), at most. */
 export const MTU = { usual: 1500, min: 68, max: MAX_PACKET - ETHERNET_HEADER } as const;
 

@@ -42,6 +42,8 @@ export class ReplayPort implements BridgePort, Disposable {
 
   flush(): void {}
 
+  publish(): void {}
+
   [Symbol.dispose](): void {
     this.#playing.unsubscribe();
     this.#side[Symbol.dispose]();
@@ -56,5 +58,6 @@ export class ReplayPort implements BridgePort, Disposable {
     this.#frame.set(0, bytes.length, checksum.unknown, gsoType.none, 0);
     this.#side.receive(this.#frame);
     this.#side.flush();
+    this.#side.publish();
   }
 }

@@ -91,11 +91,14 @@ export class VifRx implements Disposable {
     this.#wait(frame);
   }
 
-  /** Fills the slots that were taken, and publishes them. */
+  /** Fills the slots that were taken. */
   flush(): void {
-    if (this.#closed) return;
-    if (this.#slots > 0) this.#answer();
-    this.#ring.push();
+    if (this.#slots > 0 && !this.#closed) this.#answer();
+  }
+
+  /** Publishes the slots that were filled. */
+  publish(): void {
+    if (!this.#closed) this.#ring.push();
   }
 
   [Symbol.dispose](): void {
@@ -201,6 +204,7 @@ export class VifRx implements Disposable {
       this.#backlog.shift();
     }
     this.flush();
+    this.publish();
     if (this.#backlog.count > 0) return;
     this.#timer.unsubscribe();
     if (this.#ring.has(this.#needed)) this.#hungrySince = undefined;

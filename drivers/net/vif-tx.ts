@@ -39,6 +39,7 @@ export interface TxSink {
   /** @param flags of the frame's first slot; `slots` are those of its data */
   receive(frame: Frame, flags: number, slots: number): void;
   flush(): void;
+  publish(): void;
   drop(reason: DropReason): void;
 }
 
@@ -121,6 +122,7 @@ export class VifTx implements Disposable {
       if (this.#copies.count >= BATCH_COPIES || this.#packets === BATCH_PACKETS) this.#finish(packets);
     }
     if (this.#packets > 0) this.#finish(packets);
+    this.#sink.publish();
   }
 
   /** Whether a packet may be sent now; if not, the ring is looked at again when it may. */

@@ -49,6 +49,7 @@ export class Vif implements BridgePort, Disposable {
     const sink = {
       receive: (frame: Frame, flags: number, slots: number): void => this.#receive(frame, flags, slots),
       flush: (): void => this.#side.flush(),
+      publish: (): void => this.#side.publish(),
       drop: (reason: DropReason): void => this.#drop(reason),
     };
     this.#tx = queues.map(({ tx }) => new VifTx(tx, grants, sink, this.#groups, clock, subscription));
@@ -98,6 +99,10 @@ export class Vif implements BridgePort, Disposable {
 
   flush(): void {
     for (const rx of this.#rx) rx.flush();
+  }
+
+  publish(): void {
+    for (const rx of this.#rx) rx.publish();
   }
 
   /** Called by the framework when the link ends. */

@@ -60,6 +60,8 @@ export class TapPort implements BridgePort, Disposable {
 
   flush(): void {}
 
+  publish(): void {}
+
   [Symbol.dispose](): void {
     this.#side?.[Symbol.dispose]();
     this.#side = undefined;
@@ -84,5 +86,6 @@ export class TapPort implements BridgePort, Disposable {
   #flush(): void {
     this.#at = 0;
     this.#side?.flush();
+    this.#side?.publish();
   }
 }

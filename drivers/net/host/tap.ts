@@ -1,5 +1,7 @@
+import { Buffer } from 'node:buffer';
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { closeSync, constants, existsSync, openSync, writeSync } from 'node:fs';
+import process from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { helper } from './tap-helper.js';
 

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { frameOf } from './frames.js';
 import { onLans } from './lan.js';
+import { packetOf } from './packets.js';
 
 onLans('guests on one bridge', ({ backend, station }) => {
   it('reach each other: the first frame is flooded, the answer goes to its port alone', async () => {
@@ -45,5 +46,26 @@ onLans('guests on one bridge', ({ backend, station }) => {
     }
     expect(b.received).to.deep.equal(frames);
     await Promise.all([a, b].map(({ nic }) => nic.close()));
+  });
+
+  it('all get a broadcast as they take it: a checksum that is finished for one is not finished under the other’s', async () => {
+    const bridge = await backend();
+    const plain = { checksum4: false, checksum6: false };
+    const [b, c, d] = [await station(bridge), await station(bridge, { features: plain }), await station(bridge)];
+    const a = await station(bridge);
+    const states: { readonly checksum: number; readonly bytes: Uint8Array }[] = [];
+    for (const { nic } of [b, c, d])
+      nic.frames$.subscribe((batch) => {
+        for (const frame of batch) states.push({ checksum: frame.checksum, bytes: frame.copy() });
+      });
+    const to = new Uint8Array(6).fill(255);
+    const blank = packetOf({ to, from: a.mac, protocol: 'udp', payload: 100, blank: true });
+    a.nic.send({ bytes: blank, checksum: 2 });
+    await Promise.all([b, c, d].map(({ came }) => came(1)));
+    const whole = packetOf({ to, from: a.mac, protocol: 'udp', payload: 100 });
+    expect(states).to.have.length(3);
+    for (const { checksum, bytes } of states) expect(bytes).to.deep.equal(checksum === 2 ? blank : whole);
+    expect(states.some(({ checksum }) => checksum === 1)).to.equal(true);
+    await Promise.all([a, b, c, d].map(({ nic }) => nic.close()));
   });
 });

@@ -1,7 +1,9 @@
 import { expect } from 'chai';
 import { firstValueFrom } from 'rxjs';
-import { Clock, XenStore } from '../../../core/index.js';
+import { Clock, connection, XenStore } from '../../../core/index.js';
+import { NetFrontend } from '../../../drivers/net/frontend.js';
 import { parseMac } from '../../../drivers/net/mac.js';
+import { vifKeys } from '../../../drivers/net/vif-keys.js';
 import { frameOf } from './frames.js';
 import { onLans } from './lan.js';
 import { packetOf } from './packets.js';
@@ -86,6 +88,21 @@ onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
           'rx-ring-ref',
           'tx-ring-ref',
         ]);
+      await nic.close();
+    });
+
+    it('without what an earlier life of it has said of its rings: it may have had more queues', async () => {
+      const bridge = await backend();
+      const { machine, guest } = rig();
+      const keys = vifKeys({ mac: '00:16:3e:00:00:01' });
+      await machine.toolstack.attach({ device: 'vif', id: 0, frontend: guest.domid, backend: bridge, keys });
+      const store = machine.dom0.get(XenStore);
+      const path = `/local/domain/${guest.domid}/device/vif/0`;
+      for (const key of ['queue-0/tx-ring-ref', 'queue-7/event-channel', 'event-channel', 'tx-ring-ref'])
+        await store.write(`${path}/${key}`, '12345');
+      const nic = await connection(guest, NetFrontend);
+      const names = Object.keys(await keysOf(path)).filter((key) => /queue-|event-channel/.test(key));
+      expect(names.sort()).to.deep.equal(['event-channel-rx', 'event-channel-tx', 'multi-queue-num-queues']);
       await nic.close();
     });
 
