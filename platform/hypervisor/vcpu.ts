@@ -91,9 +91,10 @@ export class HypervisorVcpu extends Vcpu {
   override registerRunstate(page: Page, offset: number, update = false): void {
     const { vcpuOps } = this.#own.hypervisor;
     const address = FramePage.live(page).frame * PAGE_SIZE + offset;
-    vcpuOps.assistRunstateUpdate(this.#own.domid, update);
     const result = vcpuOps.registerRunstateArea(this.#own.domid, this.id, address);
     this.#check(result, `VCPUOP_register_runstate_memory_area at byte ${offset} of a page`);
+    // After it, so that what is refused changes nothing.
+    vcpuOps.assistRunstateUpdate(this.#own.domid, update);
   }
 
   override registerTime(page: Page, offset: number): void {

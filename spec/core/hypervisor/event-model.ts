@@ -171,6 +171,7 @@ export class EventModel {
     if (index >= 128) return -errno.EINVAL;
     const own = this.domains.get(caller)?.pirqs.get(index);
     const irq = own === undefined || own.forced || own.irq === 0 ? index : own.irq;
+    if (irq === 0) return -errno.EPERM;
     const has = [...domain.pirqs].find(([, entry]) => entry.irq === irq);
     if (has !== undefined) {
       if (has[1].forced) return pirq < 0 ? -errno.EBUSY : -errno.EEXIST;
@@ -205,12 +206,10 @@ export class EventModel {
     if (pirq >= 256) return -errno.EINVAL;
     const entry = own.pirqs.get(pirq);
     const mapped = entry !== undefined && !entry.forced;
-    if (!mapped && caller !== 0) return -errno.EPERM;
+    if (!mapped) return -errno.EPERM;
     if (this.#pirqPort(own, pirq) > 0) return -errno.EEXIST;
     const port = this.#free(own);
     if (port < 0) return port;
-    if (!mapped) return -errno.EINVAL;
-    if (entry.irq === 0) return -errno.EBUSY;
     const guests = this.#guests(entry.irq);
     if (guests.length > 0 && !(share && guests.every(({ entry: other }) => other.share))) return -errno.EBUSY;
     own.ports[port] = { state: 'pirq', vcpu: 0, number: pirq };

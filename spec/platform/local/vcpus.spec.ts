@@ -184,6 +184,32 @@ describe('the vCPUs of a local machine', () => {
       }
     });
 
+    it('keep copies of their runstate and time where they fit, and change nothing where they do not: EFAULT', async () => {
+      await make();
+      const one = await guest('one');
+      const page = one.get(GrantTable).alloc();
+      const own = vcpu(one);
+      const area = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length);
+      own.registerRunstate(page, 64, true);
+      own.registerTime(page, 128);
+      await sleep(3);
+      await own.run(() => {});
+      expect(area.getUint32(64, true)).to.equal(runstate.running);
+      expect(area.getBigUint64(72, true)).to.equal(BigInt(own.runstate().stateEntryTime));
+      expect(area.getUint32(128, true) & 1).to.equal(0);
+      const flags = (): number => machine.hypervisor.sharedInfo.flags(machine.hypervisor.memory.slotOf(one.domid));
+      const before = flags();
+      for (const offset of [4096 - 40, 2, -4, Number.NaN]) {
+        expect(() => own.registerRunstate(page, offset))
+          .to.throw(XenError, 'VCPUOP_register_runstate_memory_area')
+          .with.property('code', 'EFAULT');
+      }
+      expect(flags()).to.equal(before);
+      expect(() => own.registerTime(page, 4096))
+        .to.throw(XenError, 'VCPUOP_register_vcpu_time_memory_area')
+        .with.property('code', 'EFAULT');
+    });
+
     it('share VIRQ_TIMER of the vCPU while anybody waits, and leave it free then', async () => {
       await make();
       const one = await guest('one');
