@@ -62,7 +62,6 @@ export class HypervisorEventChannel extends EventChannel {
     const { hypervisor, domid, isGone } = this.#own;
     if (this.#closed || isGone) throw new XenError('EINVAL', `EVTCHNOP_send on port ${this.port}, which is closed`);
     const result = hypervisor.eventChannels.send(domid, this.port);
-    this.upcall();
     if (result < 0) throw brokenRule('EVTCHNOP_send', result, `on port ${this.port} by domain ${domid}`);
   }
 
