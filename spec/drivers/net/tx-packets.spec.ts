@@ -266,6 +266,18 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
     });
   }
 
+  it('ends its vif when it has nine extras, more than there are kinds', async () => {
+    await setUp();
+    putSplit(
+      frameOf({ to: seen.mac, from: source, length: 60, fill: 1 }),
+      [60],
+      0,
+      Array.from({ length: 9 }, (_, i) => [4, i < 8 ? 1 : 0, 0, 0, 0, 0, 0, 0]),
+    );
+    await expectEnded(/number of extras of a tx packet.* 9/);
+    await finish();
+  });
+
   it('ends its vif when its extras go on for ever', async () => {
     await setUp();
     vif.put({ gref: pages.refs[0] as number, flags: flag.extra, size: 60 });
