@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { firstValueFrom } from 'rxjs';
 import { onEveryPlatform } from '../../../contract/index.js';
 import { GrantError, type GrantRef, GrantTable } from '../../../core/index.js';
@@ -252,6 +253,33 @@ onEveryPlatform(vif, NetFrontend, import.meta.resolve('../../../drivers/net/modu
       await came;
       expect(received).to.deep.equal([hello]);
       await finish();
+    });
+
+    it('hands out whole frames or ends, whatever is answered, and gives all back', async function () {
+      this.timeout(120_000);
+      const flags = fc.integer({ min: 0, max: 15 });
+      const small = fc.integer({ min: -3, max: 2000 });
+      const response = fc.tuple(fc.nat({ max: 65535 }), fc.oneof(fc.constant(0), fc.nat({ max: 5000 })), flags, small);
+      let guests = 0;
+      await fc.assert(
+        fc.asyncProperty(fc.array(response, { maxLength: 60 }), fc.nat({ max: 3 }), async (responses, more) => {
+          const { machine } = rig();
+          const guest = await machine.guest(`lied-to-${guests}`);
+          ({ back, nic } = await RawBack.connect(machine, guest, {}, `netback-${guests++}`));
+          let wrong = 0;
+          nic.frames$.subscribe((batch) => {
+            for (const frame of batch) if (frame.length < 14 || frame.length > 65535) wrong++;
+          });
+          for (const one of responses) back.put(one);
+          await back.turn(responses.length + (more === 3 ? 300 : 0));
+          expect(wrong).to.equal(0);
+          const closed = nic.close();
+          await back.closes();
+          await closed;
+          for (const { domid } of [guest, back.domain]) await machine.toolstack.destroy(domid);
+        }),
+        { numRuns: rig().platform === 'local' ? 60 : 5 },
+      );
     });
 
     it('follows the carrier that the backend announces', async () => {
