@@ -28,7 +28,7 @@ export const serveBackend = async ({ driver, type, config, out, interruption }: 
     const { domain } = xen;
     const { sweep$ } = await import('../platform/xen/index.js');
     const { url, device } = driver;
-    await xen.boot(url, () => type);
+    const { program } = await xen.boot(url, () => type);
     const directory = `backend/${type}`;
     const swept = sweep$(domain.get(XenStore), directory).subscribe({
       next: (path) => out.line(`removed ${path}, whose domain is gone`),
@@ -46,7 +46,8 @@ export const serveBackend = async ({ driver, type, config, out, interruption }: 
     const lost = xen.lost.then((error): never => {
       throw new RunError(`the store is lost: ${messageOf(error)}; start this again when it is back`);
     });
-    await Promise.race([interruption.happened, lost]);
+    const ended = program === undefined ? [] : [program.then(() => out.line('its program has ended'))];
+    await Promise.race([interruption.happened, lost, ...ended]);
     return true;
   } catch (error) {
     if (!(error instanceof Interrupted)) throw error;

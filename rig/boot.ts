@@ -38,9 +38,8 @@ export const boot = async ({ cache, scenarios, say }: BootOptions): Promise<bool
     `rig.scenarios=${scenarios.join('+')}`,
   ].join(' ');
   const qemu = spawn(
-    'nice',
+    'qemu-system-x86_64',
     [
-      'qemu-system-x86_64',
       ...['-accel', 'tcg,thread=multi,tb-size=512', '-cpu', CPU, '-m', '2048', '-smp', '1'],
       ...['-display', 'none', '-serial', 'stdio', '-monitor', 'none', '-no-reboot', '-nic', 'none', '-vga', 'none'],
       ...['-kernel', `${files}/xen.elf`],

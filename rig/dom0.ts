@@ -6,6 +6,8 @@ import { destroy } from './scenarios/destroy.js';
 import { disk } from './scenarios/disk.js';
 import { driverDomain } from './scenarios/driver-domain.js';
 import { grants } from './scenarios/grants.js';
+import { hypercalls } from './scenarios/hypercalls.js';
+import { net } from './scenarios/net.js';
 import { refusals } from './scenarios/refusals.js';
 import { restart } from './scenarios/restart.js';
 import { rng } from './scenarios/rng.js';
@@ -18,12 +20,14 @@ type Scenario = (step: (text: string) => void) => Promise<string>;
 const scenarios: Readonly<Record<string, Scenario>> = {
   store,
   grants,
+  hypercalls,
   disk,
   restart,
   destroy,
   refusals,
   save,
   rng,
+  net,
   blkback,
   'driver-domain': driverDomain,
 };

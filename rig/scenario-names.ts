@@ -2,12 +2,14 @@
 export const scenarioNames: readonly string[] = [
   'store',
   'grants',
+  'hypercalls',
   'disk',
   'restart',
   'destroy',
   'refusals',
   'save',
   'rng',
+  'net',
   'blkback',
   'driver-domain',
 ];

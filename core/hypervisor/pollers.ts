@@ -53,7 +53,8 @@ export class Pollers {
 
   /** A bit for each vCPU of a slot's domain that polls (sched.h `poll_mask`). */
   mask(slot: number): number {
-    return this.#memory.code.load((this.#memory.control(slot) + control.pollMask) * 4);
+    // A plain load: who raises an event has set PENDING, and then loaded MASK atomically, behind which this stays.
+    return this.#words[this.#memory.control(slot) + control.pollMask] as number;
   }
 
   /** Has every vCPU of a slot entered that waits, for nothing perhaps: who was about to wake it may have died. */

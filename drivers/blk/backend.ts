@@ -2,6 +2,7 @@ import { inject } from 'inversify';
 import { type BackendValues, type BackLink, type BackOffer, backend, Log, type OfferValues } from '../../core/index.js';
 import { BlockQueue } from './block-queue.js';
 import { type Disk, Disks } from './disk.js';
+import { paramsOf } from './params-of.js';
 import { blk, vdisk } from './protocol.js';
 
 /** A disk that is offered, and the queue of the link that has come about with it. */
@@ -23,8 +24,8 @@ export class BlkBackend {
   }
 
   async offer({ toolstack, subscription }: BackOffer<typeof blk>): Promise<OfferValues<typeof blk>> {
-    const { params, mode } = toolstack;
-    const disk = await this.#disks.open({ params, mode });
+    const { mode } = toolstack;
+    const disk = await this.#disks.open({ params: paramsOf(toolstack), mode });
     const life: Life = { disk, queue: undefined };
     this.#life = life;
     subscription.add(() => {

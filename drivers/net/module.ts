@@ -5,6 +5,7 @@ import { Bridges } from './bridge.js';
 import { Capture, CaptureFolder } from './host/capture.js';
 import { CommandLineCapture, Uplinks } from './host/uplinks.js';
 
+export { attachment } from './attachment.js';
 export { NetBackend } from './backend.js';
 
 /** What a domain runs to serve interfaces of class `vif` on bridges of its own; its command line is a BridgeCommandLine. */

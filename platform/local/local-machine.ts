@@ -68,6 +68,8 @@ type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 
 /**
  * Our own Xen in one thread: a seeded scheduler decides which domain is entered next. Everything that the domains do goes through the
  * same hypervisor, store and rings as anywhere.
+ *
+ * The file is long because everything that a domain has on this machine is put together, and taken apart, in one place: here.
  */
 export class LocalMachine extends HypervisorMachine {
   /** The seed that repeats this machine's order of events. */

@@ -1,4 +1,4 @@
-import { catchError, concatMap, EMPTY, from, merge, type Observable, of } from 'rxjs';
+import { merge, Observable, Subject, type Subscription } from 'rxjs';
 import { XenError, type XenStore } from '../../core/index.js';
 import { latestMap } from '../../core/xenbus/latest-map.js';
 
@@ -13,28 +13,45 @@ const isGone = async (store: XenStore, domid: string): Promise<boolean> => {
 };
 
 /**
- * Removes, below a kind of backend's directory, those of frontends whose domains are gone: libxl takes away what it knows, which other
- * kinds are not. Emits each path that it has removed, and goes on until it is unsubscribed from.
+ * Removes, below a kind of backend's directory, those of frontends whose domains are gone, and the reasons of their failures: libxl takes
+ * away what it knows, which other kinds are not. Emits each path that it has removed, and goes on until it is unsubscribed from.
  * @param directory `backend/splitring-vbd`
  */
-export const sweep$ = (store: XenStore, directory: string): Observable<string> => {
-  const sweep = async (): Promise<readonly string[]> => {
-    const removed: string[] = [];
-    const domids = (await store.directory(directory)) ?? [];
-    for (const domid of domids) {
-      if (!(await isGone(store, domid))) continue;
-      await store.rm(`${directory}/${domid}`);
-      removed.push(`${directory}/${domid}`);
-    }
-    if (removed.length > 0 && removed.length === domids.length) await store.rm(directory);
-    return removed;
-  };
-  // Who may not watch for the end of domains hears of it by the handshake's last word below the directory.
-  const released$ = store
-    .watch$('@releaseDomain')
-    .pipe(catchError((error) => (error instanceof XenError ? EMPTY : of(''))));
-  return merge(released$, store.watch$(directory)).pipe(
-    latestMap(sweep),
-    concatMap((removed) => from(removed)),
-  );
-};
+export const sweep$ = (store: XenStore, directory: string): Observable<string> =>
+  new Observable((subscriber) => {
+    /** Told of the end of each domain that has a directory: its own goes. */
+    const ends = new Map<string, Subscription>();
+    const again$ = new Subject<void>();
+    const sweep = async (): Promise<void> => {
+      const domids = (await store.directory(directory)) ?? [];
+      const left = new Set(domids);
+      for (const domid of domids) {
+        if (!(await isGone(store, domid))) continue;
+        await store.rm(`${directory}/${domid}`);
+        await store.rm(`error/${directory}/${domid}`);
+        left.delete(domid);
+        subscriber.next(`${directory}/${domid}`);
+      }
+      if (domids.length > 0 && left.size === 0) await store.rm(directory);
+      for (const [domid, end] of ends) {
+        if (left.has(domid)) continue;
+        end.unsubscribe();
+        ends.delete(domid);
+      }
+      for (const domid of left) {
+        if (ends.has(domid) || subscriber.closed) continue;
+        const end = store.watch$(`/local/domain/${domid}/domid`).subscribe({
+          next: () => again$.next(),
+          // Who may not watch it hears of it by the handshake's last word below the directory.
+          error: () => {},
+        });
+        ends.set(domid, end);
+        subscriber.add(end);
+      }
+    };
+    subscriber.add(
+      merge(store.watch$(directory), again$)
+        .pipe(latestMap(sweep))
+        .subscribe({ error: (error) => subscriber.error(error) }),
+    );
+  });

@@ -11,6 +11,7 @@ import {
   type LogEntry,
   PeerFault,
   type Plain,
+  Program,
   type XenStore,
 } from '../../core/index.js';
 import type { MachineLogEntry } from '../../core/toolstack/index.js';
@@ -131,15 +132,20 @@ export class XenDomain implements Disposable {
   }
 
   /**
-   * Loads a module's bindings, and serves the devices of the backends that it exports.
+   * Loads a module's bindings, serves the devices of the backends that it exports, and starts its program.
    * @param typeOf the directory below `backend` that a class of devices has; its own name without it
+   * @returns what settles when the program ends; undefined where there is none
    * @throws Error when the module does not load, naming it and the reason
    */
-  async boot(url: string, typeOf?: (device: string) => string): Promise<DomainModule> {
+  async boot(
+    url: string,
+    typeOf?: (device: string) => string,
+  ): Promise<{ readonly program: Promise<void> | undefined }> {
+    const { domain } = this;
     try {
-      const module = (await import(url)) as DomainModule;
-      boot(this.domain, module, url, typeOf);
-      return module;
+      boot(domain, (await import(url)) as DomainModule, url, typeOf);
+      const program = domain.container.isBound(Program) ? domain.get(Program).run() : undefined;
+      return { program };
     } catch (error) {
       const { message } = asError(error);
       throw new Error(message.includes(url) ? message : `${url} does not load: ${errorText(error)}`, { cause: error });

@@ -1,7 +1,7 @@
 // What a guest runs: reads the whole of its disk, writes to the end of it, reads that back, and says the sums.
 import { createHash } from 'node:crypto';
-import { firstValueFrom, shareReplay } from 'rxjs';
-import { asSector, devices$ } from '../../core/index.js';
+import { firstValueFrom, Subscription } from 'rxjs';
+import { asSector, type Device, devices$ } from '../../core/index.js';
 import { BlkFrontend, type BlockDevice } from '../../drivers/blk/index.js';
 import { XenDomain } from '../../platform/xen/index.js';
 
@@ -22,9 +22,10 @@ const readPart = async (disk: BlockDevice, offset: number, length: number): Prom
 const xen = await XenDomain.open({ log: ({ level, source, text }) => console.error(`${level} ${source} ${text}`) });
 const idle = xen.holdings;
 // A device is given up when nobody is subscribed for it.
-const found$ = devices$(xen.domain, BlkFrontend).pipe(shareReplay(1));
-const stay = found$.subscribe();
-const device = await firstValueFrom(found$);
+const stay = new Subscription();
+const device = await new Promise<Device<BlockDevice>>((resolve) => {
+  stay.add(devices$(xen.domain, BlkFrontend).subscribe(resolve));
+});
 const disk = await firstValueFrom(device.connections$);
 const bytes = disk.sectors * 512;
 const before = sumOf(await readPart(disk, 0, bytes));

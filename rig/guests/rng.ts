@@ -1,15 +1,16 @@
 // What a guest runs: asks its vrng device for bytes, closes it, and says what it saw.
-import { firstValueFrom, shareReplay } from 'rxjs';
-import { devices$, XenError } from '../../core/index.js';
-import { RngFrontend } from '../../examples/rng/frontend.js';
+import { firstValueFrom, Subscription } from 'rxjs';
+import { type Device, devices$, XenError } from '../../core/index.js';
+import { type Rng, RngFrontend } from '../../examples/rng/frontend.js';
 import { XenDomain } from '../../platform/xen/index.js';
 
 const xen = await XenDomain.open({ log: ({ level, source, text }) => console.error(`${level} ${source} ${text}`) });
 const idle = xen.holdings;
 // A device is given up when nobody is subscribed for it.
-const found$ = devices$(xen.domain, RngFrontend).pipe(shareReplay(1));
-const stay = found$.subscribe();
-const device = await firstValueFrom(found$);
+const stay = new Subscription();
+const device = await new Promise<Device<Rng>>((resolve) => {
+  stay.add(devices$(xen.domain, RngFrontend).subscribe(resolve));
+});
 const rng = await firstValueFrom(device.connections$);
 const read: string[] = [];
 for (let length = 1; length <= 300; length += 13) {

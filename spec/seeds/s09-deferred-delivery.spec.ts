@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { EventChannels, GrantTable, Traps } from 'splitring';
+import { EventChannels, GrantTable, Traps, Vcpus } from 'splitring';
 import { connect, onEachPlatform } from './on-each-platform.js';
 
 onEachPlatform('S9, deferred delivery', (scene) => {
@@ -77,5 +77,24 @@ onEachPlatform('S9, deferred delivery', (scene) => {
     expect(stackSegment).to.equal(BigInt(ss));
     expect(flags | 0x200n).to.equal(rflags | 0x200n);
     expect(flags & 0x200n, 'IF says that upcalls were not masked').to.equal(0x200n);
+  });
+
+  it('which says whether upcalls were masked, and masks them again on the return', async () => {
+    const { front } = scene();
+    const [traps, vcpu] = [front.get(Traps), front.get(Vcpus).current];
+    const stack = front.get(GrantTable).alloc();
+    traps.registers.rsp = traps.addressOf(stack, stack.bytes.length);
+    const saved: (readonly [mask: number, flag: bigint])[] = [];
+    traps.code(0x1000n, (frame) => saved.push([frame.savedUpcallMask, frame.rflags & 0x200n]));
+    traps.setTrapTable([{ vector: 3, address: 0x1000n }]);
+    for (const masked of [true, false]) {
+      vcpu.upcallMask = masked;
+      await traps.int3();
+      expect(vcpu.upcallMask).to.equal(masked);
+    }
+    expect(saved).to.deep.equal([
+      [1, 0n],
+      [0, 0x200n],
+    ]);
   });
 });

@@ -351,7 +351,8 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
         else expect(await vif.why()).to.match(/^22 PeerFault/);
         await vif.close();
         const { toolstack } = rig().machine;
-        for (const { domid, name } of await toolstack.domains()) if (name.startsWith('raw')) await toolstack.destroy(domid);
+        for (const { domid, name } of await toolstack.domains())
+          if (name.startsWith('raw')) await toolstack.destroy(domid);
       }),
       { numRuns: rig().platform === 'local' ? 60 : 5 },
     );
