@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { firstValueFrom } from 'rxjs';
 import { onEveryPlatform } from '../../../contract/index.js';
-import { GrantError, type GrantRef, GrantTable } from '../../../core/index.js';
+import { Disconnected, GrantError, type GrantRef, GrantTable } from '../../../core/index.js';
 import { NetFrontend } from '../../../drivers/net/frontend.js';
 import type { Nic } from '../../../drivers/net/nic.js';
 import { vif } from '../../../drivers/net/protocol.js';
@@ -187,6 +187,21 @@ onEveryPlatform(vif, NetFrontend, import.meta.resolve('../../../drivers/net/modu
       back.putTx(0, 1);
       await back.turn();
       await expectFault(/a response to an extra/);
+    });
+
+    it('sends as much as there is room for, and tells who waits for more that the link has ended', async () => {
+      await setUp();
+      const frames = Array.from({ length: 300 }, () => hello);
+      expect(nic.send(...frames)).to.equal(256);
+      const waiting = nic.sendAll(frames).then(
+        () => 'sent',
+        (error: unknown) => error,
+      );
+      await rig().machine.idle();
+      await finish();
+      expect(await waiting).to.be.instanceOf(Disconnected);
+      expect(() => nic.send(hello)).to.throw(Disconnected);
+      expect(await nic.sendAll([hello]).catch((error: unknown) => error)).to.be.instanceOf(Disconnected);
     });
 
     it('counts what the backend refuses, and has its pages back, whatever the order of the answers', async () => {
