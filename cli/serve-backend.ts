@@ -19,12 +19,12 @@ export interface BackendRun {
 /**
  * Serves every device of a class that appears in this domain until it is told to end, which is a good end. Devices that are in use then stay
  * as they are, so that their guests wait for the next one to serve them.
- * @throws RunError when the store is lost
+ * @throws RunError when the store or the event channels are lost
  */
 export const serveBackend = async ({ driver, type, config, out, interruption }: BackendRun): Promise<boolean> => {
   const cleanup = new Cleanup();
   try {
-    const xen = await onXen({ ...config, log: (entry) => out.log(entry) });
+    const xen = cleanup.use(await onXen({ ...config, log: (entry) => out.log(entry) }));
     const { domain } = xen;
     const { sweep$ } = await import('../platform/xen/index.js');
     const { url, device } = driver;
@@ -39,12 +39,11 @@ export const serveBackend = async ({ driver, type, config, out, interruption }: 
       out.row('holds', counts.join(', '));
     };
     process.on('SIGUSR2', tellHoldings);
-    cleanup.add(() => xen[Symbol.dispose]());
     cleanup.add(() => swept.unsubscribe());
     cleanup.add(() => process.off('SIGUSR2', tellHoldings));
     out.row('serves', `${device} in domain ${domain.domid}, below /local/domain/${domain.domid}/${directory}`);
     const lost = xen.lost.then((error): never => {
-      throw new RunError(`the store is lost: ${messageOf(error)}; start this again when it is back`);
+      throw new RunError(`nothing can be served any more: ${messageOf(error)}; mend that and start this again`);
     });
     const ended = program === undefined ? [] : [program.then(() => out.line('its program has ended'))];
     await Promise.race([interruption.happened, lost, ...ended]);

@@ -9,6 +9,9 @@ import { stage } from './stage.js';
 /** What the rig needs of the machine that it runs on. */
 const programs = ['qemu-system-x86_64', 'mmdebstrap', 'cpio', 'modprobe', 'mkfs.ext4', 'xz', 'apt-get'];
 
+/** Exit code when nothing could be tested. */
+const CANNOT = 3;
+
 const fail = (text: string, code: number): never => {
   process.stderr.write(`splitring: ${text}\n`);
   process.exit(code);
@@ -25,11 +28,12 @@ if (!(times >= 1)) fail('--times takes a number from 1 on', 2);
 const unknown = args.find((name) => !scenarioNames.includes(name));
 if (unknown !== undefined) fail(`there is no scenario ${unknown}; there are ${scenarioNames.join(', ')}`, 2);
 const scenarios = args.length === 0 ? scenarioNames : args;
-if (process.getuid?.() !== 0) fail('npm run test:xen makes disks for a machine of its own, and needs root for that', 1);
+if (process.getuid?.() !== 0)
+  fail('npm run test:xen makes disks for a machine of its own, and needs root for that', CANNOT);
 const missing = programs.filter((program) => spawnSync('sh', ['-c', `command -v ${program}`]).status !== 0);
 if (missing.length > 0) {
   const packages = 'qemu-system-x86 mmdebstrap cpio kmod e2fsprogs xz-utils';
-  fail(`npm run test:xen needs ${missing.join(', ')}: apt-get install --no-install-recommends ${packages}`, 1);
+  fail(`npm run test:xen needs ${missing.join(', ')}: apt-get install --no-install-recommends ${packages}`, CANNOT);
 }
 
 const root = new URL('.', import.meta.resolve('splitring/package.json')).pathname;
@@ -42,7 +46,7 @@ try {
   execFileSync('bash', [join(root, 'rig/build.sh'), cache, process.execPath], { stdio: 'inherit' });
   stage(root, cache);
 } catch (error) {
-  fail(`the rig's images cannot be made: ${error instanceof Error ? error.message : String(error)}`, 1);
+  fail(`the rig's images cannot be made: ${error instanceof Error ? error.message : String(error)}`, CANNOT);
 }
 say(`step images are ready after ${((performance.now() - started) / 1000).toFixed(1)} s`);
 let well = true;

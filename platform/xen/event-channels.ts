@@ -35,6 +35,8 @@ export class XenEventChannels extends EventChannels implements Disposable {
   #delivering = false;
   readonly #onError: OnChannelError;
   #closed = false;
+  /** Resolves, with the reason, when no event comes any more. */
+  readonly lost: Promise<Error>;
 
   /** @param device belongs to the channels from now on */
   constructor(libc: Libc, arena: Arena, device: XenDevice, onError: OnChannelError) {
@@ -45,7 +47,11 @@ export class XenEventChannels extends EventChannels implements Disposable {
     const page = arena.take(1);
     this.#argument = { address: arena.addressOf(page), words: new Int32Array(arena.buffer, page * PAGE_SIZE, 2) };
     this.#stream = deviceStream(device.fd, new Uint8Array(this.#read.buffer), (bytes) => this.#take(bytes / 4));
-    this.#stream.on('error', (error) => onError(error, undefined));
+    let error = new Error(`${device.path} has been closed`);
+    this.#stream.on('error', (thrown) => {
+      error = new Error(`${device.path} cannot be read: ${thrown.message}`);
+    });
+    this.lost = new Promise((resolve) => this.#stream.on('close', () => resolve(error)));
   }
 
   /** Channels that have not been disposed of. */

@@ -115,9 +115,9 @@ export class XenDomain implements Disposable {
     return this.#store.way;
   }
 
-  /** Resolves, with the reason, when the store is lost: nothing can go on then. */
+  /** Resolves, with the reason, when the store or the event channels are lost: nothing can go on then. */
   get lost(): Promise<Error> {
-    return this.#store.lost;
+    return Promise.race([this.#store.lost, this.#channels.lost]);
   }
 
   get holdings(): XenHoldings {

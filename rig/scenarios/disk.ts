@@ -9,7 +9,7 @@ export const disk = async (step: (text: string) => void): Promise<string> => {
   for (const persistent of [true, false]) {
     const backend = await Backend.start('blk', persistent ? undefined : { offer: { 'feature-persistent': false } });
     const idle = await backend.holdings();
-    const size = persistent ? 16 : 8;
+    const size = persistent ? 8 : 4;
     const first = await makeDisk('/root/first.img', size);
     const second = await makeDisk('/root/second.img', size / 2);
     const guest = await Guest.create('disks');
@@ -26,7 +26,7 @@ export const disk = async (step: (text: string) => void): Promise<string> => {
     await guest.sh('mount -t ext4 /dev/xvda /mnt');
     same('a file from dom0', await guest.sh('cat /mnt/hello'), 'hello from dom0');
     await guest.sh(
-      'dd if=/dev/urandom of=/mnt/noise bs=64k count=32 2>/dev/null; echo from the guest > /mnt/from-guest',
+      'dd if=/dev/urandom of=/mnt/noise bs=64k count=16 2>/dev/null; echo from the guest > /mnt/from-guest',
     );
     const noise = await guest.sh("sha256sum /mnt/noise | cut -d' ' -f1");
     await guest.sh('sync; echo 3 > /proc/sys/vm/drop_caches');
@@ -45,7 +45,7 @@ export const disk = async (step: (text: string) => void): Promise<string> => {
     same('the read-only disk afterwards', await sumOf(second.path), second.sum);
     await backend.holdsNothing(idle);
     await backend.end();
-    moved += size * 2.5 + 2 * 3;
+    moved += size * 2.5 + 3;
   }
   return `ext4 mounted, written, checked by fsck; sums agree both ways, over ${moved} MiB, with and without persistent grants`;
 };

@@ -72,9 +72,10 @@ class Events {
 
 type Row = readonly [what: string, ask: (events: Events, xen: AskedXen) => string];
 
-/** What Xen 4.17 answers otherwise than ours, which follows a newer one: there a copy is looked at in another order. */
+/** What Xen 4.17 answers otherwise than ours, which follows a newer one: that looks at a copy's length first, and at its domains last. */
 const known: Readonly<Record<string, readonly [xen: string, ours: string]>> = {
   "copy from a frame of a domain's that is none": ['0 GNTST_bad_domain', '0 GNTST_permission_denied'],
+  'copy of nothing, of bad references': ['0 GNTST_bad_gntref', '0 GNTST_okay'],
   'copy of nothing, of domains that are none': ['0 GNTST_bad_domain', '0 GNTST_okay'],
 };
 

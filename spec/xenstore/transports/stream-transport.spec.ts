@@ -97,9 +97,17 @@ describe('the store over a stream', () => {
         release = () => done();
       },
     });
-    const store = new WireXenStore(new StreamTransport(stream));
+    const transport = new StreamTransport(stream);
+    const taken: number[] = [];
+    const { write } = transport;
+    transport.write = (...args) => {
+      taken.push(write.apply(transport, args));
+      return taken.at(-1) ?? 0;
+    };
+    const store = new WireXenStore(transport);
     const answers = ['/a', '/bb', '/ccc'].map((name) => store.read(name).catch((error: unknown) => error));
     expect(writes).to.eql([16 + 3]);
+    expect(taken).to.eql([16 + 3, 16 + 4, 0]);
     for (let i = 0; i < 3; i++) {
       release?.();
       await new Promise((resolve) => setImmediate(resolve));
