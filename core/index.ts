@@ -140,6 +140,7 @@ export { type FrontState, type FrontStep, frontendTable, frontSteps } from './xe
 export { flag, type Key, type Keys, type KeyValues, oneOf, text, uint } from './xenbus/keys.js';
 export { Offer } from './xenbus/offer.js';
 export type { PacketReceiver, Packets } from './xenbus/packet-responses.js';
+export type { PacketSender } from './xenbus/packet-sender.js';
 export type { Packet } from './xenbus/packet-slots.js';
 export type { BackGrants, FrontGrants } from './xenbus/peer-grants.js';
 export type { Arrivals, PacketPosts } from './xenbus/posted.js';
@@ -159,7 +160,7 @@ export {
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
-export type { Done, Fill, Lost, PacketSender, RequestRing } from './xenbus/requests.js';
+export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
 export type { Serve } from './xenbus/responses.js';
 export {
   type BackEnd,

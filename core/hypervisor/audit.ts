@@ -95,9 +95,11 @@ export class Audit {
     this.#mendPorts(mended, dead);
     this.#mendGrants(mended);
     this.#mendFrames(mended);
+    let ended = false;
     for (const slot of this.#domains.slots()) {
       const now = this.#domains.lifeIn(slot);
       if (now === life.dying) {
+        ended = true;
         mended.push(`domain ${this.#domains.domid(slot)} was not destroyed to the end`);
         this.#teardown.tearDown(slot);
       } else if (now === life.zombie && !this.#domains.hasThread(slot)) {
@@ -108,6 +110,7 @@ export class Audit {
     const alive = this.#domains.slots().filter((slot) => this.#domains.lifeIn(slot) === life.alive);
     this.#lock.release();
     this.#events.raiseDue();
+    if (ended) this.#teardown.announce();
     for (const slot of alive) {
       this.#events.selectAllPending(slot);
       this.#doorbell.kickAnyway(slot);

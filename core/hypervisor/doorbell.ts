@@ -11,9 +11,6 @@ export const blocked = 1;
 /** The thread is in its event loop, or the scheduler has put the domain by; whoever raises an event calls the platform's ring. */
 export const parked = 2;
 
-/** What a domain's thread does. */
-export type ThreadState = typeof running | typeof blocked | typeof parked;
-
 /** Called in the thread that raised an event, for a domain that was parked. It must not enter the domain: only see that it will be. */
 export type Ring = (domid: Domid) => void;
 

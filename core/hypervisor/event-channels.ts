@@ -12,6 +12,7 @@ import type { Pollers } from './pollers.js';
 import {
   interdomainPort,
   irqOf,
+  isUsable,
   type Ports,
   peerPortOf,
   peerSlotOf,
@@ -232,13 +233,14 @@ export class EventChannelOps {
   }
 
   /**
-   * Clears MASK and raises what came meanwhile. -EINVAL only for a port without an entry; on a free one it does nothing
+   * Clears MASK and raises what came meanwhile. -EINVAL only for a port without an entry; a free one, and Xen's own, stay as they are
    * (EVTCHNOP_unmask).
    */
   unmask(caller: Domid, port: Port): number {
     const slot = this.#memory.callerOf(caller);
     if (slot < 0) return -errno.ESRCH;
     if (port >>> 0 >= this.#ports.valid(slot)) return -errno.EINVAL;
+    if (!isUsable(this.#ports.get(slot, port))) return 0;
     const page = this.#sharedInfo.at(slot);
     const abi32 = this.#sharedInfo.isAbi32(slot);
     if (this.#sharedInfo.clearMask(page, abi32, port) && this.#sharedInfo.isPending(page, port)) {

@@ -4,7 +4,17 @@ import type { NameOf } from './grant-dump.js';
 import type { MachineMemory } from './memory.js';
 import type { PirqTable } from './pirq-table.js';
 import type { Pollers } from './pollers.js';
-import { irqOf, type Ports, peerPortOf, peerSlotOf, portState, remoteOf, stateOf, XEN_CONSUMER } from './ports.js';
+import {
+  irqOf,
+  isUsable,
+  type Ports,
+  peerPortOf,
+  peerSlotOf,
+  portState,
+  remoteOf,
+  stateOf,
+  XEN_CONSUMER,
+} from './ports.js';
 import type { SharedInfo } from './shared-info.js';
 
 /** A port's state as Xen numbers it inside (sched.h `ECS_*`): a reserved port comes before those that EVTCHNOP_status tells apart. */
@@ -92,9 +102,10 @@ export class EventDump {
     const page = info.at(slot);
     const abi32 = info.isAbi32(slot);
     const vcpu = this.#ports.vcpu(slot, port);
+    const usable = isUsable(word);
     const bits = [
-      info.isPending(page, port),
-      info.isMasked(page, abi32, port),
+      usable && info.isPending(page, port),
+      !usable || info.isMasked(page, abi32, port),
       info.isSelected(info.infoIn(page, vcpu), abi32, port),
     ].map(bit);
     const state = stateOf(word);

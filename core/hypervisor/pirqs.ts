@@ -23,7 +23,7 @@ export const irqStatus = { needsEoi: 1, shared: 2 } as const;
 const MAX_GUESTS = 32;
 /** The lowest number that map_pirq picks for a line: below lie those of the ISA bus. */
 const FIRST_FREE = 16;
-/** The host's interrupt that is Xen's own timer. */
+/** The host's interrupt that is Xen's own timer, and nobody's else (dom0_build.c `dom0_setup_permissions`). */
 const TIMER_IRQ = 0;
 
 /**
@@ -59,9 +59,9 @@ export class Pirqs {
   }
 
   /**
-   * Binds a physical interrupt to a new port, and returns it (EVTCHNOP_bind_pirq). -EINVAL no such number, or one that is mapped to no
-   * interrupt; -EPERM an interrupt that the caller was not given; -EEXIST bound already; -ENOSPC, -ENOMEM; -EBUSY it is Xen's own, or
-   * bound elsewhere by one who does not share, or too often.
+   * Binds a physical interrupt to a new port, and returns it (EVTCHNOP_bind_pirq). -EINVAL no such number; -EPERM one that is mapped to no
+   * interrupt, whoever asks (`pirq_access_permitted`); -EEXIST bound already; -ENOSPC, -ENOMEM; -EBUSY bound elsewhere by one who does
+   * not share, or too often.
    * @param pirq the caller's number, below {@link NR_PIRQS}
    * @param flags {@link BIND_PIRQ_WILL_SHARE} or 0
    */
@@ -71,7 +71,7 @@ export class Pirqs {
 
   /**
    * Gives a domain an interrupt of the host's, and returns the number that the domain knows it by (PHYSDEVOP_map_pirq). -ESRCH, -EPERM
-   * unless the caller is privileged, for its own domain too; -EINVAL another type, a number out of range, or an index that is none of the
+   * unless the caller is privileged, for its own domain too, and for Xen's own timer, interrupt 0; -EINVAL another type, a number out of range, or an index that is none of the
    * caller's own; -ENODEV a message's interrupt for a PCI device, of which there is none; -EEXIST the domain has the interrupt under
    * another number, or another interrupt under this one; -EBUSY it was taken from the domain, which has not closed its port; -ENOSPC.
    * @param type {@link mapPirqType}: `gsi`, or `msi` for an interrupt from {@link NR_IRQS_GSI} on
@@ -178,12 +178,10 @@ export class Pirqs {
     if (slot < 0) return -errno.ESRCH;
     if (!isPirq(pirq)) return -errno.EINVAL;
     const irq = this.#table.irq(slot, pirq);
-    if (irq < 0 && !this.#domains.isPrivileged(caller)) return -errno.EPERM;
+    if (irq < 0) return -errno.EPERM;
     if (this.#table.port(slot, pirq) !== 0) return -errno.EEXIST;
     const port = this.#ports.lowestFree(slot);
     if (port < 0) return port;
-    if (irq < 0) return -errno.EINVAL;
-    if (irq === TIMER_IRQ) return -errno.EBUSY;
     const guests = this.#table.guests(irq);
     if (guests > 0 && !(willShare && this.#table.isShareable(irq))) return -errno.EBUSY;
     if (guests >= MAX_GUESTS) return -errno.EBUSY;
@@ -199,7 +197,8 @@ export class Pirqs {
       const own = this.#memory.callerOf(caller);
       const irq = own < 0 ? -1 : this.#table.irq(own, index);
       if (irq > 0) return irq;
-      return caller === HARDWARE_DOMAIN || caller === DOMID_XEN ? index : -errno.EINVAL;
+      if (caller !== HARDWARE_DOMAIN && caller !== DOMID_XEN) return -errno.EINVAL;
+      return index === TIMER_IRQ ? -errno.EPERM : index;
     }
     if (type !== mapPirqType.msi) return -errno.EINVAL;
     if (index === -1) return -errno.ENODEV;

@@ -36,6 +36,12 @@ export const peerPortOf = (port: number): number => (port >>> PEER_PORT) & PEER_
 /** The word of an unbound or interdomain port without what it says of Xen. */
 export const plainPort = (port: number): number => port & ~(XEN_CONSUMER | XEN_PEER);
 
+/** Whether its domain may use a port for events: one that is neither free nor reserved, nor Xen's own (event.h `evtchn_usable`). */
+export const isUsable = (port: number): boolean => {
+  const state = port & STATE;
+  return state !== portState.free && state !== portState.reserved && (port & XEN_CONSUMER) === 0;
+};
+
 /** The word of a port that waits for `remote`. */
 export const unboundPort = (remote: number): number => portState.unbound | ((remote & 0xffff) << ARGUMENT);
 /** The word of a port whose other end is `port` of the domain in `slot`. */

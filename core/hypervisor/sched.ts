@@ -7,7 +7,7 @@ import { control, life, SHUT_DOWN, SHUTDOWN_CODE, SHUTTING_DOWN, vcpuFlag, vcpuW
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import type { Pollers } from './pollers.js';
-import { type Ports, portState, stateOf } from './ports.js';
+import { isUsable, type Ports } from './ports.js';
 import type { SharedInfo } from './shared-info.js';
 import type { TimeSource } from './time-source.js';
 import type { Timers } from './timers.js';
@@ -73,7 +73,8 @@ export class Sched {
     const { sharedInfo, vcpus } = this.#xen;
     const info = sharedInfo.infoOf(slot, vcpu);
     sharedInfo.unmaskUpcalls(info);
-    vcpus.setFlag(slot, vcpu, vcpuFlag.blocked, !sharedInfo.hasUpcall(info));
+    // Other code of the guest's may wait on this vCPU already: it goes on waiting until that is entered.
+    if (!sharedInfo.hasUpcall(info)) vcpus.setFlag(slot, vcpu, vcpuFlag.blocked, true);
     return 0;
   }
 
@@ -88,7 +89,8 @@ export class Sched {
   /**
    * Blocks the vCPU until one of the ports is pending, masked ones too, or the time has come; 0, also where it does not block: a
    * listed port is pending already, or an upcall could be delivered. PENDING is not cleared. With one port, only that port wakes;
-   * with several, or none, any event of the domain may. -EINVAL more than 128 ports, or one that is free or has no entry; -EFAULT
+   * with several, or none, any event of the domain may. While other code of the guest's waits on the vCPU, whatever ends one wait ends
+   * all, and any event may. -EINVAL more than 128 ports, or one that is free, Xen's own, or has no entry; -EFAULT
    * a list that cannot be read (SCHEDOP_poll).
    * @param timeout system time in nanoseconds, 0 for never
    */
@@ -96,18 +98,25 @@ export class Sched {
     const slot = this.#find(caller, vcpu);
     if (slot < 0) return slot;
     if (ports.length > POLL_PORTS) return -errno.EINVAL;
-    const { sharedInfo, vcpus, pollers, timers } = this.#xen;
+    const { sharedInfo, vcpus, pollers, timers, doorbell } = this.#xen;
+    const isShared = vcpus.isBlocked(slot, vcpu);
     pollers.start(slot, vcpu, -1);
     vcpus.setFlag(slot, vcpu, vcpuFlag.blocked, true);
     let result = sharedInfo.hasUpcall(sharedInfo.infoOf(slot, vcpu)) ? 1 : 0;
     for (let i = 0; result === 0 && i < ports.length; i++) result = this.#pollPort(slot, ports[i]);
     if (result !== 0) {
-      pollers.stop(slot, vcpu);
-      vcpus.setFlag(slot, vcpu, vcpuFlag.blocked, false);
+      if (!isShared) {
+        pollers.stop(slot, vcpu);
+        vcpus.setFlag(slot, vcpu, vcpuFlag.blocked, false);
+      } else if (result > 0) {
+        vcpus.attend(slot, vcpu);
+        doorbell.kick(slot);
+      }
       return Math.min(result, 0);
     }
-    if (ports.length === 1) this.#words[vcpus.word(slot, vcpu) + vcpuWord.pollPort] = ports[0] as number;
-    timers.setPoll(slot, vcpu, timeout);
+    if (ports.length === 1 && !isShared) this.#words[vcpus.word(slot, vcpu) + vcpuWord.pollPort] = ports[0] as number;
+    const before = isShared ? timers.pollOf(slot, vcpu) : 0;
+    timers.setPoll(slot, vcpu, before === 0 || timeout === 0 ? before + timeout : Math.min(before, timeout));
     timers.onSet(caller);
     return 0;
   }
@@ -331,8 +340,7 @@ export class Sched {
   #pollPort(slot: number, port: number | undefined): number {
     if (typeof port !== 'number' || port >>> 0 !== port) return -errno.EFAULT;
     const { ports, sharedInfo } = this.#xen;
-    const state = port < ports.valid(slot) ? stateOf(ports.get(slot, port)) : portState.free;
-    if (state === portState.free || state === portState.reserved) return -errno.EINVAL;
+    if (!isUsable(ports.get(slot, port))) return -errno.EINVAL;
     return sharedInfo.isPending(sharedInfo.at(slot), port) ? 1 : 0;
   }
 

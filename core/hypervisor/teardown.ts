@@ -1,5 +1,6 @@
 import { errno } from '../abi/errno.js';
 import type { Domid } from '../abi/units.js';
+import { virq } from '../abi/virq.js';
 import type { Domains } from './domains.js';
 import type { EventChannelOps } from './event-channels.js';
 import type { GrantEntries } from './grant-entries.js';
@@ -64,7 +65,8 @@ export class Teardown {
    * Destroys a domain: its ports close, so that peers wait for it again; its mappings end; its grants are void; its pages are
    * freed, but for those that others map, with which it stays a zombie until the last is let go. Where a thread of its own may
    * still run, its mappings and pages last, and their granters see them in use, until {@link Audit.recover}. Others' calls come
-   * between the parts of a long end (XSA-380): to them the domain is dying (XEN_DOMCTL_destroydomain). -EPERM unless the caller is privileged,
+   * between the parts of a long end (XSA-380): to them the domain is dying (XEN_DOMCTL_destroydomain). In the end VIRQ_DOM_EXC tells who
+   * owns that. -EPERM unless the caller is privileged,
    * -EINVAL itself, -ESRCH.
    */
   destroy(caller: Domid, domid: Domid): number {
@@ -72,7 +74,8 @@ export class Teardown {
     if (caller === domid) return -errno.EINVAL;
     this.#lock.acquire(caller);
     const slot = this.#memory.slotOf(domid);
-    if (slot >= 0 && this.#domains.lifeIn(slot) !== life.zombie) {
+    const ends = slot >= 0 && this.#domains.lifeIn(slot) !== life.zombie;
+    if (ends) {
       const incarnation = this.#words[this.#memory.control(slot) + control.incarnation];
       const progress = this.#begin(slot);
       while (this.#advance(slot, progress)) {
@@ -86,7 +89,13 @@ export class Teardown {
     this.#lock.release();
     // Others may have shared an interrupt with the domain, and wait for it no longer.
     this.#events.raiseDue();
+    if (ends) this.announce();
     return slot < 0 ? -errno.ESRCH : 0;
+  }
+
+  /** Tells who owns VIRQ_DOM_EXC that a domain is no more (`domain_kill`). The lock is free. */
+  announce(): void {
+    this.#virqs.raiseGlobal(virq.domExc);
   }
 
   /** Does the work of {@link destroy}, or the rest of it: where a caller died midway, or a thread has ended. The lock is held. */

@@ -11,8 +11,8 @@ import type { Virqs } from './virqs.js';
 import { setWide, timesOf, wide } from './wide.js';
 
 const MILLISECOND = 1e6;
-/** The longest period (time.h `STIME_DELTA_MAX`). */
-const LONGEST_PERIOD = 2 ** 62;
+/** Periods end below this (time.h `STIME_DELTA_MAX`, plus 1). */
+const PERIODS_END = 2 ** 62;
 /** How far ahead HYPERVISOR_set_timer_op believes a timeout, and what it takes in its place. */
 const FAR_AHEAD = 2 ** 50;
 const MIDDLE_GROUND = 100 * MILLISECOND;
@@ -69,7 +69,8 @@ export class Timers {
     nanoseconds('timeout_abs_ns', timeout);
     const slot = this.#own(caller, current, vcpu);
     if (slot < 0) return slot;
-    if (timeout < this.#source.systemTime()) {
+    // 0 has always passed, at the machine's boot too; in the timer's words it says that none is set.
+    if (timeout === 0 || timeout < this.#source.systemTime()) {
       this.#set(slot, vcpu, timerWord.singleshot, 0);
       this.#virqs.raise(slot, vcpu, virq.timer);
     } else {
@@ -98,7 +99,7 @@ export class Timers {
     nanoseconds('period_ns', period);
     const slot = this.#find(caller, vcpu);
     if (slot < 0) return slot;
-    if (period < MILLISECOND || period > LONGEST_PERIOD) return -errno.EINVAL;
+    if (period < MILLISECOND || period >= PERIODS_END) return -errno.EINVAL;
     this.#setPeriodic(slot, vcpu, period);
     this.onSet(caller);
     return 0;
@@ -135,9 +136,19 @@ export class Timers {
     this.#listeners.set(domid, listener);
   }
 
+  /** Has nothing called any more for a domain, which is gone. */
+  unlisten(domid: Domid): void {
+    this.#listeners.delete(domid);
+  }
+
   /** Says that a deadline of a domain may have changed. */
   onSet(domid: Domid): void {
     this.#listeners.get(domid)?.();
+  }
+
+  /** The time at which a vCPU's poll ends; 0 for never. */
+  pollOf(slot: number, vcpu: number): number {
+    return wide(this.#times, this.#at(slot, vcpu) + timerWord.poll);
   }
 
   /** Sets the time at which a vCPU's poll ends; 0 for never. */

@@ -22,7 +22,7 @@ interface FrontPump {
 export interface FrontRingsOptions {
   readonly prefix: string;
   readonly split: boolean;
-  /** Whether rings are allowed to look out before they ask for an event: not those that share a channel. */
+  /** Hears what callbacks throw that is no answer. */
   readonly onError: (error: unknown) => void;
 }
 

@@ -10,8 +10,8 @@ import { MOST, type PumpOptions } from './pump-options.js';
 /** The packets that came into posted buffers. */
 export interface Arrivals<R extends Struct, X extends Struct> {
   /**
-   * The next packet, taken off the ring; undefined when there is no whole one. What it shows, and what lies in its buffers, is to be copied
-   * before the next: then its buffers are posted again.
+   * The next packet, taken off the ring; undefined when there is no whole one. What it shows is valid until the next; its buffers are posted
+   * again when the handler has returned.
    */
   next(): Packet<View<R>, View<X>> | undefined;
   /**

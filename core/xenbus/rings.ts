@@ -2,8 +2,9 @@ import type { PacketShape, RingFormat } from '../abi/ring.js';
 import type { Struct, View } from '../abi/struct.js';
 import type { CreditSender } from './credit.js';
 import type { PacketReceiver } from './packet-responses.js';
+import type { PacketSender } from './packet-sender.js';
 import type { PacketPosts } from './posted.js';
-import type { PacketSender, RequestRing } from './requests.js';
+import type { RequestRing } from './requests.js';
 import type { Serve } from './responses.js';
 import type { Drain, Slots } from './slots.js';
 

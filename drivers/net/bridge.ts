@@ -1,5 +1,5 @@
 import { inject, injectable } from 'inversify';
-import { Clock, GrantTable, type Page } from '../../core/index.js';
+import { Clock, GrantTable, type Page, XenError } from '../../core/index.js';
 import { writeChecksum } from './checksum.js';
 import { ForwardingTable } from './forwarding-table.js';
 import { checksum, type Frame } from './frame.js';
@@ -158,12 +158,24 @@ export class Bridge {
 
   /** Cuts a large packet for a port; each segment is taken at once, as they share their memory. */
   #cut(frame: Frame, port: BridgePort): void {
-    this.#scratch ??= this.#grants.alloc(PACKET_PAGES);
-    this.#segmenter ??= new Segmenter(this.#scratch);
+    const segmenter = this.#cutter();
     this.#to = port;
     port.flush();
-    if (this.#segmenter.segment(frame, this.#headers, this.#segment)) port.statistics.segmented++;
+    if (segmenter === undefined) port.statistics.drop('no-room');
+    else if (segmenter.segment(frame, this.#headers, this.#segment)) port.statistics.segmented++;
     else port.statistics.drop('bad-gso');
+  }
+
+  /** What cuts packets, with pages that are taken when they are first needed; undefined where the domain has no more. */
+  #cutter(): Segmenter | undefined {
+    try {
+      this.#scratch ??= this.#grants.alloc(PACKET_PAGES);
+    } catch (error) {
+      if (!(error instanceof XenError)) throw error;
+      return undefined;
+    }
+    this.#segmenter ??= new Segmenter(this.#scratch);
+    return this.#segmenter;
   }
 
   readonly #segment = (frame: Frame): void => {

@@ -10,7 +10,7 @@ import {
 } from '../../core/index.js';
 import { type Checksum, checksum } from './frame.js';
 import { FrameBatch } from './frame-batch.js';
-import { ETHERNET_HEADER, MAX_PACKET, MAX_SLOTS, type vif } from './protocol.js';
+import { ETHERNET_HEADER, MAX_EXTRAS, MAX_PACKET, MAX_SLOTS, type vif } from './protocol.js';
 import { extraType, type GsoType, gsoType, type netifExtraInfo, type netifRxResponse, rxFlag } from './wire.js';
 
 /** The ring of buffers to receive into, at the frontend. */
@@ -95,7 +95,6 @@ export class NicRx implements Disposable {
 
   #extras(packet: RxPacket): RxError | undefined {
     for (let i = 0; i < packet.extras; i++) {
-      // More than were copied are more than there are kinds.
       if (i >= MAX_EXTRAS) return 'extra';
       const { type, u } = packet.extra(i);
       if (type === extraType.none || type > extraType.hash) return 'extra';
@@ -141,6 +140,3 @@ export class NicRx implements Disposable {
     return -1;
   }
 }
-
-/** Extras of a packet that are copied. */
-const MAX_EXTRAS = 8;

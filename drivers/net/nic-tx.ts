@@ -1,5 +1,13 @@
-import type { Draft, FrontGrants, FrontLink, SharedPage, Slot, View } from '../../core/index.js';
-import { PAGE_SIZE } from '../../core/index.js';
+import {
+  Disconnected,
+  type Draft,
+  type FrontGrants,
+  type FrontLink,
+  PAGE_SIZE,
+  type SharedPage,
+  type Slot,
+  type View,
+} from '../../core/index.js';
 import { type Checksum, checksum } from './frame.js';
 import type { vif } from './protocol.js';
 import {
@@ -43,6 +51,9 @@ export class NicTx implements Disposable, NicTxStatistics {
   #gsoType: GsoType = gsoType.none;
   #gsoSize = 0;
   #write: WritePart | undefined;
+  /** Who waits for room. */
+  readonly #waiting = new Set<(error: Error) => void>();
+  #ended = false;
 
   constructor(ring: NicTxRing, grants: FrontGrants) {
     this.#ring = ring;
@@ -80,9 +91,22 @@ export class NicTx implements Disposable, NicTxStatistics {
     this.#ring.push();
   }
 
-  /** Resolves when there is room for a frame of `length` bytes; never after the link's end. */
+  /** Resolves when there is room for a frame of `length` bytes. @throws Disconnected when the link ends first */
   room(length: number): Promise<void> {
-    return new Promise((resolve) => this.#ring.space(resolve, Math.ceil(length / PAGE_SIZE) + 1));
+    return new Promise((resolve, reject) => {
+      if (this.#ended) {
+        reject(ended());
+        return;
+      }
+      this.#waiting.add(reject);
+      this.#ring.space(
+        () => {
+          this.#waiting.delete(reject);
+          resolve();
+        },
+        Math.ceil(length / PAGE_SIZE) + 1,
+      );
+    });
   }
 
   /** Joins a group, or leaves it; resolves to whether the backend did as told. */
@@ -101,12 +125,15 @@ export class NicTx implements Disposable, NicTxStatistics {
         reject,
       );
       if (sent) this.#ring.push();
-      else this.#ring.space(() => resolve(this.group(mac, join)), 2);
+      else resolve(this.room(1).then(() => this.group(mac, join)));
     });
   }
 
   [Symbol.dispose](): void {
+    this.#ended = true;
     this.#pages[Symbol.dispose]();
+    for (const reject of this.#waiting) reject(ended());
+    this.#waiting.clear();
   }
 
   readonly #fill = (slot: Slot<typeof netifTxRequest, 'id'>, id: number, i: number): void => {
@@ -132,6 +159,8 @@ export class NicTx implements Disposable, NicTxStatistics {
     if (status !== netifRsp.okay) this.refused++;
   };
 }
+
+const ended = (): Disconnected => new Disconnected('the interface’s link has ended');
 
 /** Writes a netif_extra_info, which lies over a netif_tx_request: its first word, then the two halves of its second. */
 const writeExtra = (

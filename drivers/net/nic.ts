@@ -1,5 +1,5 @@
 import { distinctUntilChanged, map, type Observable, Subject } from 'rxjs';
-import type { FrontLink, Log } from '../../core/index.js';
+import { Cleanup, type FrontLink, type Log } from '../../core/index.js';
 import { writeChecksum } from './checksum.js';
 import { type Checksum, checksum, Frame } from './frame.js';
 import type { FrameBatch } from './frame-batch.js';
@@ -44,8 +44,16 @@ export class Nic implements Disposable {
     this.mac = parseMac(link.toolstack.mac);
     this.offloads = offloadsOf(link.peer as Parameters<typeof offloadsOf>[0]);
     const emit = (batch: FrameBatch): void => this.#frames$.next(batch);
-    this.#tx = link.queues.map(({ tx }) => new NicTx(tx, link.grants));
-    this.#rx = link.queues.map(({ rx }) => new NicRx(rx, link.grants, emit, (error) => this.#refused(error)));
+    const made = new Cleanup();
+    try {
+      this.#tx = link.queues.map(({ tx }) => made.use(new NicTx(tx, link.grants)));
+      this.#rx = link.queues.map(({ rx }) =>
+        made.use(new NicRx(rx, link.grants, emit, (error) => this.#refused(error))),
+      );
+    } catch (error) {
+      made[Symbol.dispose]();
+      throw error;
+    }
   }
 
   /** What comes, some frames at a time; nobody else keeps them. Completes with the link. */

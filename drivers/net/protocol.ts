@@ -16,6 +16,8 @@ import {
 export const MAX_SLOTS = 19;
 /** Data slots from which on a packet ends its vif; those between are dropped (netback.c `fatal_skb_slots`). */
 export const FATAL_SLOTS = 22;
+/** Extras of a packet that are looked at, which is more than there are kinds; one with more ends its vif, or is dropped by its guest. */
+export const MAX_EXTRAS = 8;
 /** Bytes that a frame begins with: two addresses and a type (if_ether.h `ETH_HLEN`). */
 export const ETHERNET_HEADER = 14;
 /** Bytes that a packet can have: a request's `size` has 16 bits. */
@@ -32,7 +34,7 @@ const packet = {
   extra: netifExtraInfo,
   moreExtras: EXTRA_MORE,
   slots: FATAL_SLOTS,
-  extras: 8,
+  extras: MAX_EXTRAS,
 } as const;
 
 const mtu = uint({ default: MTU.usual, min: MTU.min, max: MTU.max });

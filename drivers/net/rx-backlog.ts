@@ -1,4 +1,4 @@
-import type { BackGrants, Page } from '../../core/index.js';
+import { type BackGrants, type Page, XenError } from '../../core/index.js';
 import type { Frame } from './frame.js';
 
 /** Bytes that wait for one queue of a vif at most (netback: `RX_QUEUE_BYTES`, half a ring of pages). */
@@ -35,9 +35,9 @@ export class RxBacklog implements Disposable {
   push(frame: Frame, expires: number): boolean {
     const { length } = frame;
     const at = this.#room(length);
-    if (at < 0) return false;
-    this.#page ??= this.#grants.alloc(BACKLOG_BYTES / 4096);
-    this.#page.bytes.set(frame.bytes.subarray(frame.offset, frame.offset + length), at);
+    const page = at < 0 ? undefined : this.#memory();
+    if (page === undefined) return false;
+    page.bytes.set(frame.bytes.subarray(frame.offset, frame.offset + length), at);
     const i = (this.#first + this.#count++) % BACKLOG_FRAMES;
     this.#fields[i * 5] = at;
     this.#fields[i * 5 + 1] = length;
@@ -77,6 +77,16 @@ export class RxBacklog implements Disposable {
     this.clear();
     this.#page?.[Symbol.dispose]();
     this.#page = undefined;
+  }
+
+  /** The pages, which are taken when they are first needed; undefined where the domain has no more. */
+  #memory(): Page | undefined {
+    try {
+      this.#page ??= this.#grants.alloc(BACKLOG_BYTES / 4096);
+    } catch (error) {
+      if (!(error instanceof XenError)) throw error;
+    }
+    return this.#page;
   }
 
   /** Where a frame fits behind the last; -1 when it does not. */

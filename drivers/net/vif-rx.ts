@@ -83,6 +83,7 @@ export class VifRx implements Disposable {
 
   /** Takes a frame, or drops it. */
   deliver(frame: Frame): void {
+    if (this.#closed) return;
     if (this.#stalled) {
       this.#options.drop('carrier-off');
       return;

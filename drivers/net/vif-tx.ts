@@ -16,7 +16,7 @@ import { Headers } from './headers.js';
 import { MAC_BYTES } from './mac.js';
 import type { MulticastFilter } from './multicast-filter.js';
 import type { DropReason } from './port-statistics.js';
-import { ETHERNET_HEADER, FATAL_SLOTS, MAX_SLOTS, type vif } from './protocol.js';
+import { ETHERNET_HEADER, FATAL_SLOTS, MAX_EXTRAS, MAX_SLOTS, type vif } from './protocol.js';
 import { RateLimit } from './rate-limit.js';
 import {
   extraType,
@@ -210,6 +210,7 @@ export class VifTx implements Disposable {
   /** Looks at a packet's extras; whether they are all that there is to it. @throws PeerFault for one that cannot be */
   #extras(packet: TxPacket): boolean {
     let answered = false;
+    if (packet.extras > MAX_EXTRAS) throw new PeerFault('the number of extras of a tx packet', packet.extras);
     for (let i = 0; i < packet.extras; i++) {
       const { type, u } = packet.extra(i);
       switch (type) {

@@ -1,5 +1,5 @@
 import { type Observable, Subject } from 'rxjs';
-import type { BackLink, Clock, Log } from '../../core/index.js';
+import { type BackLink, Cleanup, type Clock, type Log } from '../../core/index.js';
 import type { Bridge, BridgePort, BridgeSide } from './bridge.js';
 import type { Frame } from './frame.js';
 import { read16 } from './headers.js';
@@ -52,16 +52,22 @@ export class Vif implements BridgePort, Disposable {
       publish: (): void => this.#side.publish(),
       drop: (reason: DropReason): void => this.#drop(reason),
     };
-    this.#tx = queues.map(({ tx }) => new VifTx(tx, grants, sink, this.#groups, clock, subscription));
+    const made = new Cleanup();
     const options = {
       notified: peer['feature-rx-notify'],
       drop: sink.drop,
       onStalled: (stalled: boolean): void => this.#onStalled(stalled),
     };
-    this.#rx = queues.map(({ rx }, i) => {
-      const { staging } = this.#tx[i] as VifTx;
-      return new VifRx(rx, grants, staging, clock, options);
-    });
+    try {
+      this.#tx = queues.map(({ tx }) => made.use(new VifTx(tx, grants, sink, this.#groups, clock, subscription)));
+      this.#rx = queues.map(({ rx }, i) => {
+        const { staging } = this.#tx[i] as VifTx;
+        return made.use(new VifRx(rx, grants, staging, clock, options));
+      });
+    } catch (error) {
+      made[Symbol.dispose]();
+      throw error;
+    }
     this.#side = bridge.join(this);
   }
 

@@ -26,10 +26,10 @@ const rules = {
   EVTCHNOP_bind_ipi: { ...noPort, ENOENT: noVcpu },
   EVTCHNOP_bind_pirq: {
     ...noPort,
-    EINVAL: 'where nothing is mapped to that number',
+    EINVAL: 'which can have no such interrupt',
     EPERM: 'which was not given it: PHYSDEVOP_map_pirq does',
     EEXIST: 'which has bound it already',
-    EBUSY: 'while it is Xen’s, or another domain’s, and not both will share it',
+    EBUSY: 'while it is another domain’s, and not both will share it',
   },
   EVTCHNOP_bind_vcpu: {
     ENOENT: noVcpu,
@@ -51,7 +51,7 @@ const rules = {
     ESRCH: noPort.ESRCH,
   },
   PHYSDEVOP_map_pirq: {
-    EPERM: 'which is not privileged',
+    EPERM: 'which is not privileged, or asks for Xen’s own timer',
     ESRCH: 'for a domain that does not exist',
     EINVAL: 'where there is no interrupt of that index, or no such number',
     EEXIST: 'where that number, or that interrupt, is mapped otherwise already',

@@ -87,8 +87,15 @@ export class GuestEntry {
     this.#resumes[vcpu]?.push(work);
   }
 
+  /** @throws XenError ESRCH when the domain has been destroyed */
+  get alive(): this {
+    void this.#own.alive;
+    return this;
+  }
+
   /** Has a vCPU entered, though it may have no upcall. */
   attend(vcpu: number): void {
+    if (this.#own.isGone) return;
     this.#own.hypervisor.vcpus.attend(this.#slot, vcpu);
     this.#own.hypervisor.doorbell.kick(this.#slot);
   }
@@ -137,6 +144,12 @@ export class GuestEntry {
     if (this.#accounts || this.#own.isGone) return;
     this.#accounts = true;
     this.#switchIn(this.#current);
+  }
+
+  /** The domain is gone: nothing is due any more, and nothing of Xen's keeps this. */
+  end(): void {
+    this.#own.hypervisor.timers.unlisten(this.#own.domid);
+    this.look();
   }
 
   /** No vCPU has anything more to do. */

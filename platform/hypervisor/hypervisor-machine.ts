@@ -84,7 +84,13 @@ export abstract class HypervisorMachine extends Machine {
   override attach(interrupts: readonly HostInterrupt[] = this.#bound()): Subscription {
     const all = new Subscription();
     this.#sources.add(all);
-    for (const interrupt of interrupts) all.add(this.#attach(interrupt));
+    try {
+      for (const interrupt of interrupts) all.add(this.#attach(interrupt));
+    } catch (error) {
+      // Who is refused gets no way to end those before it.
+      all.unsubscribe();
+      throw error;
+    }
     return all;
   }
 

@@ -62,16 +62,17 @@ export class TimerPort {
   /** Emits whenever the periodic timer has fired. */
   periodic$(period: number): Observable<void> {
     return new Observable((subscriber) => {
-      const { hypervisor, domid, isGone } = this.#own;
-      if (isGone) return;
+      const { hypervisor, domid } = this.#own.alive;
+      if (!Number.isInteger(period)) throw new RangeError(`a timer's period is whole nanoseconds, not ${period}`);
       this.#open();
-      this.#periodic.add(subscriber);
-      this.#lastPeriod = hypervisor.timers.lastPeriod(hypervisor.memory.slotOf(domid), this.#vcpu);
-      const result = hypervisor.timers.setPeriodic(domid, this.#vcpu, period);
+      const last = hypervisor.timers.lastPeriod(hypervisor.memory.slotOf(domid), this.#vcpu);
+      const result = hypervisor.timers.setPeriodic(domid, this.#vcpu, Math.max(0, period));
       if (result < 0) {
-        this.#leave(subscriber);
+        this.#close();
         throw new XenError(-result, `VCPUOP_set_periodic_timer of ${period} ns on vCPU ${this.#vcpu}: 1 ms at least`);
       }
+      this.#periodic.add(subscriber);
+      this.#lastPeriod = last;
       return () => this.#leave(subscriber);
     });
   }

@@ -91,9 +91,10 @@ export class HypervisorVcpu extends Vcpu {
   override registerRunstate(page: Page, offset: number, update = false): void {
     const { vcpuOps } = this.#own.hypervisor;
     const address = FramePage.live(page).frame * PAGE_SIZE + offset;
-    vcpuOps.assistRunstateUpdate(this.#own.domid, update);
     const result = vcpuOps.registerRunstateArea(this.#own.domid, this.id, address);
     this.#check(result, `VCPUOP_register_runstate_memory_area at byte ${offset} of a page`);
+    // After it, so that what is refused changes nothing.
+    vcpuOps.assistRunstateUpdate(this.#own.domid, update);
   }
 
   override registerTime(page: Page, offset: number): void {
@@ -103,7 +104,7 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override systemTime(): number {
-    const { hypervisor } = this.#own;
+    const { hypervisor } = this.#own.alive;
     const { words } = hypervisor.memory;
     const at = hypervisor.timePages.at(this.#slot, this.id);
     for (;;) {
@@ -161,7 +162,7 @@ export class HypervisorVcpu extends Vcpu {
 export const virtualTimer$ = (entry: GuestEntry, vcpu: number | undefined, ms: number): Observable<void> => {
   const ns = nanoseconds('a timer in virtual time', ms);
   return new Observable((subscriber) => {
-    const stop = entry.virtualTimers.set(vcpu, ns, () => {
+    const stop = entry.alive.virtualTimers.set(vcpu, ns, () => {
       subscriber.next();
       subscriber.complete();
     });

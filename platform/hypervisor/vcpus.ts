@@ -1,6 +1,6 @@
 import type { Observable } from 'rxjs';
-import type { Port } from '../../core/abi/units.js';
 import { virq } from '../../core/abi/virq.js';
+import type { EventChannel } from '../../core/domain/event-channels.js';
 import { type Vcpu, Vcpus } from '../../core/domain/vcpus.js';
 import { XenError } from '../../core/errors.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
@@ -25,11 +25,7 @@ export class HypervisorVcpus extends Vcpus {
   ) {
     super();
     const own = new OwnDomain(hypervisor, domid);
-    const bind = (vcpu: number) => {
-      const port = hypervisor.virqs.bind(domid, virq.timer, vcpu);
-      if (port < 0) throw new XenError(-port, `EVTCHNOP_bind_virq of VIRQ_TIMER on vCPU ${vcpu} of domain ${domid}`);
-      return channels.adopt(port as Port);
-    };
+    const bind = (vcpu: number): EventChannel => channels.bindVirq(virq.timer, vcpu);
     this.#own = own;
     this.#entry = entry;
     this.#vcpus = Array.from({ length: entry.vcpus }, (_, id) => new HypervisorVcpu(own, entry, id, bind, spend));
@@ -52,7 +48,7 @@ export class HypervisorVcpus extends Vcpus {
   }
 
   override wallclock(): number {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     const boot = hypervisor.timePages.wallclock(hypervisor.memory.slotOf(domid));
     return boot + this.current.systemTime() / 1e6;
   }

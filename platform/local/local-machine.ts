@@ -196,16 +196,15 @@ export class LocalMachine extends HypervisorMachine {
     return this.#scheduler.idle();
   }
 
-  override [Symbol.asyncDispose](): Promise<void> {
-    if (this.#disposed) return Promise.resolve();
+  override async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return;
     this.#disposed = true;
     for (const domid of [...this.#domains.keys()]) this.#kill(domid);
     this.dom0[Symbol.dispose]();
     this.#server[Symbol.dispose]();
     this.#scheduler.stop();
-    this.#watchdog?.[Symbol.dispose]();
     this.complete();
-    return Promise.resolve();
+    await this.#watchdog?.[Symbol.asyncDispose]();
   }
 
   #create(config: DomainConfig): Domid {
@@ -325,7 +324,7 @@ export class LocalMachine extends HypervisorMachine {
     this.#watchdogAlarms.delete(domid);
     this.#displace(entry);
     checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
-    entry.entry.look();
+    entry.entry.end();
     try {
       domain[Symbol.dispose]();
     } catch (error) {

@@ -35,7 +35,7 @@ setInterval(() => {
  * Finds out who never yields on a machine of one thread, where nothing else can run then: a thread of its own looks whether turns end,
  * and writes one line with the domain and the seconds to stderr.
  */
-export class Watchdog implements Disposable {
+export class Watchdog implements AsyncDisposable {
   readonly #words = new Int32Array(new SharedArrayBuffer(8));
   readonly #worker: Worker;
   readonly #numbers = new Map<string, number>();
@@ -66,7 +66,7 @@ export class Watchdog implements Disposable {
     Atomics.store(this.#words, 0, 0);
   }
 
-  [Symbol.dispose](): void {
-    void this.#worker.terminate();
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#worker.terminate();
   }
 }

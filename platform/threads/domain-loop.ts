@@ -100,6 +100,8 @@ export class DomainLoop {
   remove(domid: Domid): void {
     const index = this.#residents.findIndex((resident) => resident.domid === domid);
     if (index >= 0) this.#residents.splice(index, 1);
+    // A timer of the last one's would keep the process from its end.
+    if (this.#residents.length === 0) this.#silence();
   }
 
   has(domid: Domid): boolean {
@@ -129,10 +131,7 @@ export class DomainLoop {
   readonly run = (): void => {
     if (this.#running || this.#residents.length === 0) return;
     this.#running = true;
-    if (this.#alarm !== undefined) {
-      clearTimeout(this.#alarm);
-      this.#alarm = undefined;
-    }
+    this.#silence();
     let again = true;
     try {
       again = this.#work();
@@ -196,6 +195,12 @@ export class DomainLoop {
     const left = all ? this.#msLeft() : Number.POSITIVE_INFINITY;
     if (left !== Number.POSITIVE_INFINITY) this.#alarm = setTimeout(this.run, Math.min(left, LONGEST_MS));
     return all;
+  }
+
+  #silence(): void {
+    if (this.#alarm === undefined) return;
+    clearTimeout(this.#alarm);
+    this.#alarm = undefined;
   }
 
   /** Milliseconds until a vCPU of this thread has a timer due. */

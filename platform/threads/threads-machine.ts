@@ -400,8 +400,7 @@ export class ThreadsMachine extends HypervisorMachine {
   /** Looks at a domain's watchdog timers, which its own thread may be too busy to do, and again when the next is due. */
   #lookAtWatchdog(domid: Domid): void {
     const { sched, time } = this.hypervisor;
-    clearTimeout(this.#watchdogAlarms.get(domid));
-    this.#watchdogAlarms.delete(domid);
+    this.#silenceWatchdog(domid);
     sched.expireWatchdogs(DOMID_XEN, domid);
     const next = sched.nextWatchdog(domid);
     if (next === Number.POSITIVE_INFINITY) return;
@@ -424,6 +423,7 @@ export class ThreadsMachine extends HypervisorMachine {
   async #kill(domid: Domid): Promise<void> {
     const entry = this.#entry(domid);
     const { home, dead } = entry;
+    this.#silenceWatchdog(domid);
     if (home instanceof DomainThread) {
       entry.dead = true;
       await home.stop();
@@ -433,6 +433,7 @@ export class ThreadsMachine extends HypervisorMachine {
       this.#domains.delete(domid);
       this.#loop.remove(domid);
       checked(this.hypervisor.destroyDomain(DOM0, domid), `domain ${domid}`);
+      home.entry.end();
       try {
         home.domain[Symbol.dispose]();
       } catch (error) {
@@ -440,6 +441,11 @@ export class ThreadsMachine extends HypervisorMachine {
       }
     }
     this.#server.checkDomains();
+  }
+
+  #silenceWatchdog(domid: Domid): void {
+    clearTimeout(this.#watchdogAlarms.get(domid));
+    this.#watchdogAlarms.delete(domid);
   }
 
   /** Mends what a thread has left half done when it ended, and destroys its domain. */

@@ -177,5 +177,16 @@ for (const [name, create] of Object.entries(machines)) {
       await machine[Symbol.asyncDispose]();
       expect(line.observed).to.equal(false);
     });
+
+    it('are attached all or none', async () => {
+      machine = await create();
+      const line = new Subject<void>();
+      expect(() => machine.attach([HostInterrupt.edge(LINE, line), HostInterrupt.edge(256, line)])).to.throw(
+        RangeError,
+      );
+      expect(line.observed).to.equal(false);
+      machine.attach([HostInterrupt.edge(LINE, line)]);
+      expect(line.observed).to.equal(true);
+    });
   });
 }

@@ -88,10 +88,10 @@ front.ctrl;
 fronts.tx.push();
 // @ts-expect-error a class without queues has none
 front.queues;
-// @ts-expect-error the id of a packet's slot is the ring's
 front.tx.chain(
   1,
   0,
+  // @ts-expect-error the id of a packet's slot is the ring's
   (slot) => slot.set({ gref: 1 as never, flags: 0, id: 1 }),
   () => {},
 );

@@ -1,7 +1,7 @@
 import { Buffer } from 'node:buffer';
 import { type ChildProcessByStdio, spawn } from 'node:child_process';
 import { closeSync, constants, existsSync, openSync, writeSync } from 'node:fs';
-import process from 'node:process';
+import { getuid, platform } from 'node:process';
 import type { Readable, Writable } from 'node:stream';
 import { helper } from './tap-helper.js';
 
@@ -30,10 +30,10 @@ export const tapProblem = (
     readonly exists?: (path: string) => boolean;
   } = {},
 ): string | undefined => {
-  const { uid = process.getuid?.(), exists = existsSync } = surroundings;
+  const { uid = getuid?.(), exists = existsSync } = surroundings;
   if (!NAME.test(name))
     return `an interface's name has up to 15 letters, digits, . _ and -, unlike ${JSON.stringify(name)}`;
-  if (process.platform !== 'linux') return `TAP devices are Linux's, and this is ${process.platform}`;
+  if (platform !== 'linux') return `TAP devices are Linux's, and this is ${platform}`;
   if (uid !== 0) return 'a TAP device needs root: run this as root, or leave --tap out';
   if (!exists(DEVICE)) return `there is no ${DEVICE}: load the module tun (modprobe tun)`;
   if (bridge !== undefined && !exists(`/sys/class/net/${bridge}/bridge`))

@@ -125,7 +125,10 @@ describe("debug key e, in the format of Xen's dump_evtchn_info", () => {
 
   it('marks a port whose events Xen itself takes', () => {
     ok(hypervisor.xenChannels.allocUnbound(dom1, 0, dom2));
-    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/0/0]: s=2 n=0 x=1 d=2  backend -> guest']);
+    // Its domain cannot use it: it counts as masked, and never as pending (`evtchn_is_masked`, `evtchn_is_pending`).
+    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/1/0]: s=2 n=0 x=1 d=2  backend -> guest']);
+    hypervisor.eventChannels.retrigger(dom1, 1 as Port);
+    expect(portsOf(hypervisor, 1)).to.deep.equal(['       1 [0/1/1]: s=2 n=0 x=1 d=2  backend -> guest']);
   });
 
   it('lists the vCPUs that poll as ranges', () => {

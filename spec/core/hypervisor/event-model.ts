@@ -90,6 +90,7 @@ export class EventModel {
     this.domains.delete(domid);
     for (const [virq, owner] of this.owners) if (owner === domid) this.owners.delete(virq);
     this.#raiseDue();
+    this.raiseGlobal(3);
   }
 
   allocUnbound(caller: number, dom: number, remote: number): number {
@@ -170,6 +171,7 @@ export class EventModel {
     if (index >= 128) return -errno.EINVAL;
     const own = this.domains.get(caller)?.pirqs.get(index);
     const irq = own === undefined || own.forced || own.irq === 0 ? index : own.irq;
+    if (irq === 0) return -errno.EPERM;
     const has = [...domain.pirqs].find(([, entry]) => entry.irq === irq);
     if (has !== undefined) {
       if (has[1].forced) return pirq < 0 ? -errno.EBUSY : -errno.EEXIST;
@@ -204,12 +206,10 @@ export class EventModel {
     if (pirq >= 256) return -errno.EINVAL;
     const entry = own.pirqs.get(pirq);
     const mapped = entry !== undefined && !entry.forced;
-    if (!mapped && caller !== 0) return -errno.EPERM;
+    if (!mapped) return -errno.EPERM;
     if (this.#pirqPort(own, pirq) > 0) return -errno.EEXIST;
     const port = this.#free(own);
     if (port < 0) return port;
-    if (!mapped) return -errno.EINVAL;
-    if (entry.irq === 0) return -errno.EBUSY;
     const guests = this.#guests(entry.irq);
     if (guests.length > 0 && !(share && guests.every(({ entry: other }) => other.share))) return -errno.EBUSY;
     own.ports[port] = { state: 'pirq', vcpu: 0, number: pirq };
@@ -297,7 +297,9 @@ export class EventModel {
   unmask(caller: number, port: number): number {
     const own = this.domains.get(caller);
     if (own === undefined) return -errno.ESRCH;
-    if (port >= own.ports.length) return -errno.EINVAL;
+    const at = own.ports[port];
+    if (at === undefined) return -errno.EINVAL;
+    if (at.xen || at.state === 'free' || at.state === 'reserved') return 0;
     if (own.mask.delete(port) && own.pending.has(port)) this.#select(caller, own, port);
     return 0;
   }

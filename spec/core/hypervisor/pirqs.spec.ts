@@ -124,13 +124,13 @@ describe('physical interrupts', () => {
       expect(pirqs().bind(other, 21, 0)).to.equal(-errno.ENOSPC);
     });
 
-    it('answers EINVAL to the hardware domain for a number that is mapped to nothing', () => {
-      expect(pirqs().bind(dom0, 20, 0)).to.equal(-errno.EINVAL);
+    it('answers EPERM to the hardware domain, too, for a number that is mapped to nothing (pirq_access_permitted)', () => {
+      expect(pirqs().bind(dom0, 20, 0)).to.equal(-errno.EPERM);
     });
 
-    it('answers EBUSY for Xen’s own timer', () => {
-      ok(pirqs().map(dom0, dom0, gsi, 0, 0));
-      expect(pirqs().bind(dom0, 0, share)).to.equal(-errno.EBUSY);
+    it('gives nobody Xen’s own timer: EPERM to map it, and to bind it', () => {
+      for (const of of [0, -1]) expect(pirqs().map(dom0, dom0, gsi, 0, of)).to.equal(-errno.EPERM);
+      expect(pirqs().bind(dom0, 0, share)).to.equal(-errno.EPERM);
     });
 
     it('answers EBUSY unless both the first and the next will share (BIND_PIRQ__WILL_SHARE)', () => {
@@ -160,7 +160,6 @@ describe('physical interrupts', () => {
     it('has no effect at all when it fails (XSA-496)', () => {
       bound(dom1, 20);
       ok(pirqs().map(dom0, dom2, gsi, 20, 20));
-      ok(pirqs().map(dom0, dom0, gsi, 0, 0));
       const before = hypervisor.memory.words.slice();
       for (const [domid, pirq] of [
         [dom1, 20],

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
 import { gntst } from '../../../core/abi/gntst.js';
 import { DOMID_SELF, type Domid, type GrantRef, type Port } from '../../../core/abi/units.js';
+import { virq } from '../../../core/abi/virq.js';
 import { gntcopy } from '../../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
@@ -22,6 +23,21 @@ describe('the end of a domain (domain.c domain_kill)', () => {
     expect(hypervisor.destroyDomain(dom0, nobody)).to.equal(-errno.ESRCH);
     expect(hypervisor.destroyDomain(dom0, dom1)).to.equal(0);
     expect(hypervisor.destroyDomain(dom0, dom1)).to.equal(-errno.ESRCH);
+  });
+
+  it('is told by VIRQ_DOM_EXC to who owns that, once, for a zombie too', () => {
+    const told = ok<Port>(hypervisor.virqs.bind(dom0, virq.domExc, 0));
+    hypervisor.destroyDomain(dom1, dom2);
+    expect(deliver(hypervisor, dom0)).to.deep.equal([]);
+    hypervisor.destroyDomain(dom0, dom1);
+    expect(deliver(hypervisor, dom0)).to.deep.equal([told]);
+    const { ref } = grant(hypervisor, dom2, dom3);
+    ok(hypervisor.grantMap.map(dom3, dom2, ref, hostMap));
+    hypervisor.destroyDomain(dom0, dom2);
+    expect(hypervisor.domains.lifeOf(dom2)).to.equal('zombie');
+    expect(deliver(hypervisor, dom0)).to.deep.equal([told]);
+    expect(hypervisor.destroyDomain(dom0, dom2)).to.equal(0);
+    expect(deliver(hypervisor, dom0)).to.deep.equal([]);
   });
 
   it('closes its channels: peers wait for its domid, untold, and a new domain of that domid can bind', () => {

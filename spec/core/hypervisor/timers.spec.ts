@@ -53,6 +53,12 @@ describe('the timers of a vCPU', () => {
       expect(fired()).to.equal(true);
     });
 
+    it('raises it at once for 0 at the machine’s boot, too: 0 is a time here, and stops nothing', () => {
+      machine.now = 0;
+      expect(timers().setSingleshot(dom1, 0, 0, 0)).to.equal(0);
+      expect(fired()).to.equal(true);
+    });
+
     it('that has passed stops what was set before', () => {
       ok(timers().setSingleshot(dom1, 0, 0, machine.now + 10));
       ok(timers().setSingleshot(dom1, 0, 0, machine.now - 1));
@@ -168,12 +174,12 @@ describe('the timers of a vCPU', () => {
       expect(fired()).to.equal(false);
     });
 
-    it('has a period of 1 ms at least, and 2^62 ns at most: EINVAL, and the old one stays', () => {
-      for (const period of [0, MS - 1, 2 ** 62 + 1024]) {
+    it('has a period of 1 ms at least, and less than 2^62 ns (STIME_DELTA_MAX): EINVAL, and the old one stays', () => {
+      for (const period of [0, MS - 1, 2 ** 62, 2 ** 62 + 1024]) {
         expect(timers().setPeriodic(dom1, 0, period)).to.equal(-errno.EINVAL);
       }
       expect(timers().next(slot)).to.equal(machine.now + MS);
-      expect(timers().setPeriodic(dom1, 0, 2 ** 62)).to.equal(0);
+      expect(timers().setPeriodic(dom1, 0, 2 ** 62 - 512)).to.equal(0);
       expect(timers().setPeriodic(dom1, 5, MS)).to.equal(-errno.ENOENT);
     });
 

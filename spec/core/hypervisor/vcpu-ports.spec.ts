@@ -197,6 +197,14 @@ describe('ports and vCPUs', () => {
       expect(status(dom1, waiting)).to.deep.equal({ status: 'unbound', vcpu: 0, dom: dom0 });
     });
 
+    it('are no ports that their domain may use: it polls none (EINVAL), and unmasks none, though that succeeds (evtchn_usable)', () => {
+      expect(hypervisor.sched.poll(dom1, 0, [xens], 0)).to.equal(-errno.EINVAL);
+      calls().mask(dom1, xens);
+      expect(calls().unmask(dom1, xens)).to.equal(0);
+      const { sharedInfo, memory } = hypervisor;
+      expect(sharedInfo.isMasked(sharedInfo.at(memory.slotOf(dom1)), false, xens)).to.equal(true);
+    });
+
     it('raise the other end’s event', () => {
       expect(hypervisor.xenChannels.notify(dom1, xens)).to.equal(0);
       expect(on(dom0, 0)).to.deep.equal([theirs]);

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import { firstValueFrom } from 'rxjs';
 import { onEveryPlatform } from '../../../contract/index.js';
-import { GrantError, type GrantRef, GrantTable } from '../../../core/index.js';
+import { Disconnected, GrantError, type GrantRef, GrantTable } from '../../../core/index.js';
 import { NetFrontend } from '../../../drivers/net/frontend.js';
 import type { Nic } from '../../../drivers/net/nic.js';
 import { vif } from '../../../drivers/net/protocol.js';
@@ -188,6 +189,21 @@ onEveryPlatform(vif, NetFrontend, import.meta.resolve('../../../drivers/net/modu
       await expectFault(/a response to an extra/);
     });
 
+    it('sends as much as there is room for, and tells who waits for more that the link has ended', async () => {
+      await setUp();
+      const frames = Array.from({ length: 300 }, () => hello);
+      expect(nic.send(...frames)).to.equal(256);
+      const waiting = nic.sendAll(frames).then(
+        () => 'sent',
+        (error: unknown) => error,
+      );
+      await rig().machine.idle();
+      await finish();
+      expect(await waiting).to.be.instanceOf(Disconnected);
+      expect(() => nic.send(hello)).to.throw(Disconnected);
+      expect(await nic.sendAll([hello]).catch((error: unknown) => error)).to.be.instanceOf(Disconnected);
+    });
+
     it('counts what the backend refuses, and has its pages back, whatever the order of the answers', async () => {
       await setUp();
       const packet = packetOf({ to: other, from: me, payload: 9000, blank: true });
@@ -252,6 +268,33 @@ onEveryPlatform(vif, NetFrontend, import.meta.resolve('../../../drivers/net/modu
       await came;
       expect(received).to.deep.equal([hello]);
       await finish();
+    });
+
+    it('hands out whole frames or ends, whatever is answered, and gives all back', async function () {
+      this.timeout(120_000);
+      const flags = fc.integer({ min: 0, max: 15 });
+      const small = fc.integer({ min: -3, max: 2000 });
+      const response = fc.tuple(fc.nat({ max: 65535 }), fc.oneof(fc.constant(0), fc.nat({ max: 5000 })), flags, small);
+      let guests = 0;
+      await fc.assert(
+        fc.asyncProperty(fc.array(response, { maxLength: 60 }), fc.nat({ max: 3 }), async (responses, more) => {
+          const { machine } = rig();
+          const guest = await machine.guest(`lied-to-${guests}`);
+          ({ back, nic } = await RawBack.connect(machine, guest, {}, `netback-${guests++}`));
+          let wrong = 0;
+          nic.frames$.subscribe((batch) => {
+            for (const frame of batch) if (frame.length < 14 || frame.length > 65535) wrong++;
+          });
+          for (const one of responses) back.put(one);
+          await back.turn(responses.length + (more === 3 ? 300 : 0));
+          expect(wrong).to.equal(0);
+          const closed = nic.close();
+          await back.closes();
+          await closed;
+          for (const { domid } of [guest, back.domain]) await machine.toolstack.destroy(domid);
+        }),
+        { numRuns: rig().platform === 'local' ? 60 : 5 },
+      );
     });
 
     it('follows the carrier that the backend announces', async () => {

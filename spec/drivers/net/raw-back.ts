@@ -58,8 +58,9 @@ export class RawBack {
     machine: Machine,
     guest: Domain,
     keys: Readonly<Record<string, string>> = {},
+    name = 'netback',
   ): Promise<{ readonly back: RawBack; readonly nic: Nic }> {
-    const domain = await machine.guest('netback');
+    const domain = await machine.guest(name);
     const back = new RawBack(machine, domain, guest);
     await machine.toolstack.attach({
       device: 'vif',

@@ -140,7 +140,7 @@ onLans('what a frontend is sent', ({ backend, station, raw, rig, log }) => {
     await finish();
   });
 
-  it('waits in half a ring of pages, and what is more is dropped, named once in the log (XSA-392)', async () => {
+  it('waits in half a ring of pages, and what is more is dropped, in the middle of the sender’s upcall, and named once in the log (XSA-392, XSA-424)', async () => {
     await setUp();
     const frames = Array.from({ length: 64 }, (_, i) => small(i, 4096));
     for (let i = 0; i < 4; i++) {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import fc from 'fast-check';
 import type { Domid, SharedPage } from '../../../core/index.js';
 import { verifyChecksum } from '../../../drivers/net/checksum.js';
 import { Headers } from '../../../drivers/net/headers.js';
@@ -266,6 +267,18 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
     });
   }
 
+  it('ends its vif when it has nine extras, more than there are kinds', async () => {
+    await setUp();
+    putSplit(
+      frameOf({ to: seen.mac, from: source, length: 60, fill: 1 }),
+      [60],
+      0,
+      Array.from({ length: 9 }, (_, i) => [4, i < 8 ? 1 : 0, 0, 0, 0, 0, 0, 0]),
+    );
+    await expectEnded(/number of extras of a tx packet.* 9/);
+    await finish();
+  });
+
   it('ends its vif when its extras go on for ever', async () => {
     await setUp();
     vif.put({ gref: pages.refs[0] as number, flags: flag.extra, size: 60 });
@@ -306,6 +319,45 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
     await vif.backendIs('5', '6');
     expect(await vif.why()).to.match(why);
   };
+
+  it('whatever it is, ends its vif or is answered, and never disturbs another', async function () {
+    this.timeout(120_000);
+    bridge = await backend();
+    const [a, b] = [await station(bridge), await station(bridge)];
+    const slot = fc.record({
+      page: fc.integer({ min: 0, max: 4 }),
+      offset: fc.oneof(fc.constant(0), fc.integer({ min: 0, max: 5000 })),
+      size: fc.oneof(fc.integer({ min: 14, max: 1500 }), fc.integer({ min: 0, max: 65535 })),
+      flags: fc.integer({ min: 0, max: 15 }),
+    });
+    const extra = fc.array(fc.integer({ min: 0, max: 5 }), { minLength: 8, maxLength: 8 });
+    let runs = 0;
+    await fc.assert(
+      fc.asyncProperty(fc.array(fc.oneof({ weight: 4, arbitrary: slot }, extra), { maxLength: 40 }), async (slots) => {
+        vif = await raw(bridge);
+        const random = vif.share1(4);
+        for (let i = 0; i < 4; i++)
+          random.bytes.set(packetOf({ to: b.mac, from: source, payload: 200, blank: i % 2 === 0 }), i * 4096);
+        for (const one of slots) {
+          if ('size' in one) vif.put({ ...one, gref: random.refs[one.page] ?? 0x00ffff00 });
+          else vif.putExtra(one);
+        }
+        await vif.turn();
+        const hello = frameOf({ to: b.mac, from: a.mac, length: 60, fill: runs++ });
+        a.nic.send(hello);
+        await rig().machine.idle();
+        expect(b.received.at(-1)).to.deep.equal(hello);
+        if ((await vif.state()) === '4') expect(vif.answers().length).to.be.at.most(slots.length);
+        else expect(await vif.why()).to.match(/^22 PeerFault/);
+        await vif.close();
+        const { toolstack } = rig().machine;
+        for (const { domid, name } of await toolstack.domains())
+          if (name.startsWith('raw')) await toolstack.destroy(domid);
+      }),
+      { numRuns: rig().platform === 'local' ? 60 : 5 },
+    );
+    await Promise.all([a, b].map(({ nic }) => nic.close()));
+  });
 
   it('is checksummed where its receiver wants that, and dropped when it is neither TCP nor UDP', async () => {
     await setUp();

@@ -23,6 +23,7 @@ onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
       rig().machine.log$.subscribe(({ domain, text }) => / → /.test(text) && moves.push(`${domain}: ${text}`));
       const bridge = await backend();
       const { nic } = await station(bridge);
+      await rig().machine.idle();
       // On threads one end may tell of its step after the other of the next.
       expect(moves).to.have.members([
         'bridge: Initialising → InitWait',
@@ -193,6 +194,23 @@ onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
     await vif.backendIs('2');
     vif.free();
     await keep.nic.close();
+  });
+
+  it('may be taken away at any moment of its handshake, before its queues are there or after (XSA-465, CVE-2022-48914)', async () => {
+    const bridge = await backend();
+    const { machine, guest } = rig();
+    const store = machine.dom0.get(XenStore);
+    for (let wait = 0; wait < 24; wait++) {
+      const keys = vifKeys({ mac: '00:16:3e:00:00:01' });
+      const device = { device: 'vif', id: wait, frontend: guest.domid, backend: bridge, keys };
+      await machine.toolstack.attach(device);
+      // It may come about, fail, or never be seen.
+      connection(guest, NetFrontend, wait).catch(() => {});
+      // Each look at the store takes the two ends a little further.
+      for (let i = 0; i < wait; i++) await store.read('/local');
+      expect(await machine.toolstack.detach(device)).to.equal(true);
+    }
+    await machine.idle();
   });
 
   it('closes while a group is being joined, and nothing is left (XSA-527)', async () => {

@@ -4,7 +4,7 @@ import { runstate } from '../../../core/hypervisor/runstate.js';
 import type { Port } from '../../../core/index.js';
 import { HypervisorEventChannels } from '../../../platform/hypervisor/event-channels.js';
 import { GuestEntry } from '../../../platform/hypervisor/guest-entry.js';
-import { dom1, dom2, ok } from '../../core/hypervisor/machine.js';
+import { addDomain, dom0, dom1, dom2, ok } from '../../core/hypervisor/machine.js';
 import { type TimedMachine, timedMachine } from '../../core/hypervisor/timed.js';
 
 describe('the entry of a guest', () => {
@@ -31,6 +31,27 @@ describe('the entry of a guest', () => {
     trace = [];
     channel.subscribe(() => trace.push('upcall'));
     entry = new GuestEntry(hypervisor, dom1, ours, fail);
+  });
+
+  it('is kept by nothing of Xen’s once its domain has ended', () => {
+    const { hypervisor } = machine;
+    let looks = 0;
+    entry.look = () => void looks++;
+    hypervisor.timers.onSet(dom1);
+    expect(looks).to.equal(1);
+    hypervisor.destroyDomain(dom0, dom1);
+    entry.end();
+    looks = 0;
+    hypervisor.timers.onSet(dom1);
+    expect(looks).to.equal(0);
+  });
+
+  it('leaves the next domain of its number alone', () => {
+    const { hypervisor } = machine;
+    hypervisor.destroyDomain(dom0, dom1);
+    addDomain(hypervisor, dom1);
+    entry.attend(0);
+    expect(hypervisor.vcpus.attention(slot())).to.equal(0);
   });
 
   it('does what was left for it first, then the steps, then one upcall for all events that came (S9)', () => {

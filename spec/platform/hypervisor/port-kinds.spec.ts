@@ -376,7 +376,7 @@ describe('a domain’s channels of every kind', () => {
       const guest = new HypervisorPhysdev(hypervisor, dom1);
       expect(refusal(() => guest.mapPirq(dom1, { type: 'gsi', index: 20, pirq: LINE }))).to.deep.equal([
         'EPERM',
-        'PHYSDEVOP_map_pirq of gsi 20 as 20 for domain 1 by domain 1, which is not privileged: EPERM',
+        'PHYSDEVOP_map_pirq of gsi 20 as 20 for domain 1 by domain 1, which is not privileged, or asks for Xen’s own timer: EPERM',
       ]);
       expect(refusal(() => guest.eoi(LINE))).to.deep.equal([
         'EINVAL',

@@ -7,11 +7,13 @@ import {
   Domctl,
   EventChannels,
   GrantTable,
+  type Port,
   Sched,
   type ShutdownReason,
   shutdownReasons,
   type Vcpu,
   Vcpus,
+  virq,
   XenError,
 } from '../../../core/index.js';
 import { LocalMachine, type LocalMachineOptions } from '../../../platform/local/index.js';
@@ -133,6 +135,79 @@ describe('the vCPUs of a local machine', () => {
       const refused = await outcome(firstValueFrom(vcpu(await guest('one')).periodic$(MS - 1)));
       expect(refused).to.be.instanceOf(XenError).with.property('code', 'EINVAL');
       expect(String(refused)).to.include('VCPUOP_set_periodic_timer');
+    });
+
+    it('leave VIRQ_TIMER free after a period that is refused', async () => {
+      await make();
+      const one = await guest('one');
+      for (const period of [0.5, Number.NaN, Number.POSITIVE_INFINITY]) {
+        expect(await outcome(firstValueFrom(vcpu(one).periodic$(period)))).to.be.instanceOf(RangeError);
+      }
+      for (const period of [-MS, 0, 2 ** 62]) {
+        expect(await outcome(firstValueFrom(vcpu(one).periodic$(period)))).to.have.property('code', 'EINVAL');
+      }
+      expect(machine.hypervisor.ledger(one.domid).ports.virq).to.equal(0);
+    });
+
+    it('name the rule when VIRQ_TIMER is bound already: EEXIST', async () => {
+      await make();
+      const one = await guest('one');
+      one.get(EventChannels).bindVirq(virq.timer, 0);
+      const refused = await outcome(firstValueFrom(vcpu(one).singleshot$(5 * MS)));
+      expect(refused).to.be.instanceOf(XenError).with.property('code', 'EEXIST');
+      expect(String(refused)).to.include('EVTCHNOP_bind_virq of VIRQ_TIMER on vCPU 0 by domain').and.include('already');
+    });
+
+    it('hear at once of time 0 at the machine’s boot', async () => {
+      await make();
+      vcpu(await guest('one'))
+        .singleshot$(0)
+        .subscribe(note('fired'));
+      await machine.idle();
+      expect(trace).to.deep.equal(['fired at 0']);
+    });
+
+    it('refuse clocks and timers once their domain is gone: ESRCH', async () => {
+      await make();
+      const one = await guest('one');
+      const own = vcpu(one);
+      const vcpus = one.get(Vcpus);
+      await machine.dom0.get(Domctl).destroy(one.domid);
+      expect(() => vcpus.wallclock())
+        .to.throw(XenError)
+        .with.property('code', 'ESRCH');
+      expect(() => own.systemTime())
+        .to.throw(XenError)
+        .with.property('code', 'ESRCH');
+      for (const timer$ of [own.singleshot$(MS), own.periodic$(MS), own.virtualTimer$(1), vcpus.virtualTimer$(1)]) {
+        expect(await outcome(firstValueFrom(timer$))).to.have.property('code', 'ESRCH');
+      }
+    });
+
+    it('keep copies of their runstate and time where they fit, and change nothing where they do not: EFAULT', async () => {
+      await make();
+      const one = await guest('one');
+      const page = one.get(GrantTable).alloc();
+      const own = vcpu(one);
+      const area = new DataView(page.bytes.buffer, page.bytes.byteOffset, page.bytes.length);
+      own.registerRunstate(page, 64, true);
+      own.registerTime(page, 128);
+      await sleep(3);
+      await own.run(() => {});
+      expect(area.getUint32(64, true)).to.equal(runstate.running);
+      expect(area.getBigUint64(72, true)).to.equal(BigInt(own.runstate().stateEntryTime));
+      expect(area.getUint32(128, true) & 1).to.equal(0);
+      const flags = (): number => machine.hypervisor.sharedInfo.flags(machine.hypervisor.memory.slotOf(one.domid));
+      const before = flags();
+      for (const offset of [4096 - 40, 2, -4, Number.NaN]) {
+        expect(() => own.registerRunstate(page, offset))
+          .to.throw(XenError, 'VCPUOP_register_runstate_memory_area')
+          .with.property('code', 'EFAULT');
+      }
+      expect(flags()).to.equal(before);
+      expect(() => own.registerTime(page, 4096))
+        .to.throw(XenError, 'VCPUOP_register_vcpu_time_memory_area')
+        .with.property('code', 'EFAULT');
     });
 
     it('share VIRQ_TIMER of the vCPU while anybody waits, and leave it free then', async () => {
@@ -382,6 +457,51 @@ describe('the vCPUs of a local machine', () => {
       atA.subscribe(note('upcall'));
       await machine.idle();
       expect(trace).to.deep.equal(['polled at 4', 'upcall at 4']);
+    });
+
+    it('poll for two parts of the guest at a time: each event, masked, ends what waits, and no part is forgotten', async () => {
+      await make();
+      const [a, sender] = [await guest('a'), await guest('sender')];
+      const [toOne, one] = await channel(sender, a);
+      const [toTwo, two] = await channel(sender, a);
+      const { sharedInfo, memory } = machine.hypervisor;
+      const isPending = (port: number): boolean => sharedInfo.isPending(sharedInfo.at(memory.slotOf(a.domid)), port);
+      const wait = async (name: string, { port }: { readonly port: Port }): Promise<void> => {
+        while (!isPending(port)) await a.get(Sched).poll([port]);
+        note(name)();
+      };
+      const both = Promise.all([wait('one', one), wait('two', two)]);
+      await sleep(2);
+      toOne.notify();
+      await sleep(2);
+      toTwo.notify();
+      await both;
+      expect(trace).to.deep.equal(['one at 2', 'two at 4']);
+    });
+
+    it('poll a port that is pending while another part of the guest waits, which goes on waiting', async () => {
+      await make();
+      const [a, sender] = [await guest('a'), await guest('sender')];
+      const [toOne, one] = await channel(sender, a);
+      const [toTwo, two] = await channel(sender, a);
+      one.subscribe(note('upcall'));
+      await machine.idle();
+      trace.length = 0;
+      void a.get(Sched).block().then(note('resumed'));
+      toTwo.notify();
+      await machine.idle();
+      await a.get(Sched).poll([two.port], 50 * MS);
+      toOne.notify();
+      await sleep(1);
+      expect(trace.filter((what) => what.startsWith('resumed'))).to.have.length(1);
+    });
+
+    it('poll until an absolute time, the first of two', async () => {
+      await make();
+      const a = await guest('a');
+      const sched = a.get(Sched);
+      await Promise.all([sched.poll([]).then(note('ever')), sched.poll([], 7 * MS), sched.poll([], 9 * MS)]);
+      expect(trace).to.deep.equal(['ever at 7']);
     });
 
     it('poll until an absolute time', async () => {

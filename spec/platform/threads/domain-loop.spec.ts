@@ -67,6 +67,20 @@ describe('the loop of a thread', () => {
     loop.remove(two);
   });
 
+  it('keeps no timer of a domain that was the last of its thread: the process can end', async () => {
+    hypervisor.domains.create(DOMID_XEN, { domid: one });
+    const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+    // Mocha sets its own when the test has begun.
+    await turn();
+    const before = timers();
+    loop = new DomainLoop(hypervisor.doorbell, { spinner: never });
+    loop.add(one, { enter: () => 0, msLeft: 3_600_000 });
+    await turn();
+    expect(timers()).to.equal(before + 1);
+    loop.remove(one);
+    expect(timers()).to.equal(before);
+  });
+
   it('resumes promises between two events, before the event loop has its turn', async () => {
     const [a, b] = begin({}, one, two) as [HypervisorEventChannels, HypervisorEventChannels];
     await turn();

@@ -21,19 +21,26 @@ const KERNEL = '10.97.0.1';
 const has = (tool: string): boolean =>
   (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
 
-/** Why these peers cannot be had; undefined when they can. */
-const lacking = (...tools: readonly string[]): string | undefined => {
+/** Why there can be no TAP device in a namespace of its own. */
+const noNamespace = ((): string | undefined => {
   const problem = tapProblem({ name: 'srt0' });
   if (problem !== undefined) return problem;
-  const missing = ['ip', 'perl', ...tools].find((tool) => !has(tool));
+  const missing = ['ip', 'perl'].find((tool) => !has(tool));
   if (missing !== undefined) return `there is no ${missing}`;
+  const probe = `srt-probe-${process.pid}`;
   try {
-    execFileSync('ip', ['netns', 'add', 'srt-probe'], { stdio: 'ignore' });
-    execFileSync('ip', ['netns', 'del', 'srt-probe'], { stdio: 'ignore' });
+    execFileSync('ip', ['netns', 'add', probe], { stdio: 'ignore' });
+    execFileSync('ip', ['netns', 'del', probe], { stdio: 'ignore' });
     return undefined;
   } catch {
     return 'network namespaces cannot be made here';
   }
+})();
+
+/** Why these peers cannot be had; undefined when they can. */
+const lacking = (...tools: readonly string[]): string | undefined => {
+  const missing = tools.find((tool) => !has(tool));
+  return noNamespace ?? (missing && `there is no ${missing}`);
 };
 
 /** Runs a command while the guest, in this thread, goes on; resolves to its output. */
