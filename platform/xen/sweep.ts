@@ -12,6 +12,12 @@ const isGone = async (store: XenStore, domid: string): Promise<boolean> => {
   }
 };
 
+/** Removes a directory unless something has been made in it meanwhile: a guest that reboots is attached to under another number. */
+const removeEmpty = (store: XenStore, directory: string): Promise<void> =>
+  store.transaction(async (within) => {
+    if ((await within.directory(directory))?.length === 0) await within.rm(directory);
+  });
+
 /**
  * Removes, below a kind of backend's directory, those of frontends whose domains are gone, and the reasons of their failures: libxl takes
  * away what it knows, which other kinds are not. Emits each path that it has removed, and goes on until it is unsubscribed from.
@@ -32,7 +38,7 @@ export const sweep$ = (store: XenStore, directory: string): Observable<string> =
         left.delete(domid);
         subscriber.next(`${directory}/${domid}`);
       }
-      if (domids.length > 0 && left.size === 0) await store.rm(directory);
+      if (domids.length > 0 && left.size === 0) await removeEmpty(store, directory);
       for (const [domid, end] of ends) {
         if (left.has(domid)) continue;
         end.unsubscribe();

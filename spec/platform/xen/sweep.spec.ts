@@ -38,6 +38,19 @@ describe('the directories of backends whose frontends’ domains are gone', () =
     expect(await store.directory(`/local/domain/0/${directory}`)).to.equal(undefined);
   });
 
+  it('take nothing with them that comes while they are removed: a guest that reboots is another domain', async () => {
+    const guest = await machine.guest('guest');
+    await store.write(node(77), '4');
+    let attached: Promise<void> | undefined;
+    sweep$(store, directory).subscribe(() => {
+      attached ??= store.write(node(guest.domid), '1');
+    });
+    await machine.idle();
+    await attached;
+    expect(await store.read(node(guest.domid))).to.equal('1');
+    expect(await store.read(node(77))).to.equal(undefined);
+  });
+
   it('stay where this domain may not know of others', async () => {
     const driver = await machine.guest('driver');
     const own = driver.get(XenStore);
