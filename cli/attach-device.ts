@@ -38,10 +38,10 @@ const withToolstack = async (work: (toolstack: Toolstack) => Promise<void>): Pro
   }
 };
 
-/** The number of a domain by its name or number; whether one of a number is there, the toolstack says. @throws RunError */
-const domidOf = async (toolstack: Toolstack, domain: string): Promise<Domid> => {
+/** The number of a domain by its number or else its name, as xl looks for it. @throws RunError */
+export const domidOf = async (toolstack: Pick<Toolstack, 'domains'>, domain: string): Promise<Domid> => {
   const domains = await toolstack.domains();
-  const found = domains.find(({ name, domid }) => name === domain || String(domid) === domain);
+  const found = domains.find(({ domid }) => String(domid) === domain) ?? domains.find(({ name }) => name === domain);
   if (found !== undefined) return found.domid;
   if (domain === '0' || domain === 'Domain-0') return 0 as Domid;
   const names = domains.map(({ name }) => name);

@@ -20,11 +20,26 @@ export interface XenSurroundings {
   readonly ended: (well: boolean) => void;
 }
 
+/** A directory's name, as the toolstack takes it. */
+const directoryName = (text: string): string => {
+  if (!/^[A-Za-z0-9_-]+$/.test(text)) throw new RangeError('it takes letters, digits, - and _');
+  return text;
+};
+
+const typeOption = (description: string): Option =>
+  new Option('--type <NAME>', description).argParser((text: string) => {
+    try {
+      return directoryName(text);
+    } catch (error) {
+      throw new UsageError(`--type ${JSON.stringify(text)}: ${messageOf(error)}`);
+    }
+  });
+
 const byNumber: MachineOptions = {
   id: {
     value: 'N',
     description: "the device's number or name (default: 0)",
-    parse: (text: string) => text,
+    parse: directoryName,
     default: '0',
   },
 };
@@ -79,7 +94,7 @@ export const addXenCommands = (program: Command, surroundings: XenSurroundings):
   add('backend', 'on real Xen: serve the devices of a class in this domain', '[options] CLASS')
     .argument('[CLASS]')
     .option('--config <FILE>', 'JSON: { "cmdline": …, "offer": … }')
-    .option('--type <NAME>', 'the directory below backend that is watched (default: splitring-CLASS, as attach writes)')
+    .addOption(typeOption('the directory below backend that is watched (default: splitring-CLASS, as attach writes)'))
     .action(async (name: string | undefined, options: { readonly config?: string; readonly type?: string }) => {
       const config = options.config === undefined ? {} : readBackendConfig(options.config);
       const driver = await findDriver(needed(name, 'a class', 'backend'));
@@ -126,7 +141,7 @@ export const addXenCommands = (program: Command, surroundings: XenSurroundings):
     },
     [
       new Option('--backend <DOMAIN>', 'the domain whose backend serves it (default: 0)'),
-      new Option('--type <NAME>', 'the kind of backend (default: splitring-CLASS, as backend watches)'),
+      typeOption('the kind of backend (default: splitring-CLASS, as backend watches)'),
     ],
   );
   deviceCommand('detach', 'on real Xen: take a device away', ({ driver, frontend, values }) =>

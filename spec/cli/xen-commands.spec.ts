@@ -3,6 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { Playground } from '../support/command.js';
 
+const RNG = fileURLToPath(new URL('../../examples/rng/backend.js', import.meta.url));
 const onXen = existsSync('/sys/hypervisor/type');
 
 describe('splitring on real Xen', () => {
@@ -32,6 +33,9 @@ describe('splitring on real Xen', () => {
     [['attach', 'guest', 'blk', '--vdev', 'xvdb'], /--disk is missing; see splitring attach DOMAIN blk --help/],
     [['attach', 'guest', 'blk', '--disk', 'x', '--vdev', 'zebra'], /--vdev "zebra": .*names no virtual device/],
     [['attach', 'guest', 'blk', 'more'], /unexpected argument more|--vdev is missing/],
+    [['backend', 'blk', '--type', ''], /--type "": it takes letters, digits, - and _/],
+    [['attach', 'guest', 'blk', '--type', 'a/b'], /--type "a\/b": it takes letters, digits, - and _/],
+    [['attach', 'guest', RNG, '--id', 'a/b'], /--id "a\/b": it takes letters, digits, - and _/],
     [['detach', 'guest', 'blk'], /--vdev is missing; see splitring detach DOMAIN blk --help/],
     [['detach', 'guest', 'blk', '--disk', 'x'], /unknown option '--disk'; see splitring detach DOMAIN blk --help/],
   ];
