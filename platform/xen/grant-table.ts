@@ -34,7 +34,7 @@ export interface GrantDevices {
  * disposed of is blanked, not unmapped, so a view that somebody kept reads zeros; a mapping whose domain is gone stays until it is disposed of.
  * Own pages that a peer still has mapped when they are disposed of are kept by the kernel until it lets go (XSA-396).
  */
-export class XenGrantTable extends GrantTable {
+export class XenGrantTable extends GrantTable implements Disposable {
   readonly #libc: Libc;
   readonly #arena: Arena;
   readonly #gntdev: XenDevice;
@@ -49,6 +49,7 @@ export class XenGrantTable extends GrantTable {
   #owned = 0;
   #shared = 0;
   #mapped = 0;
+  #closed = false;
 
   constructor({ libc, arena, gntdev: mapping, openGntalloc }: GrantDevices) {
     super();
@@ -68,6 +69,14 @@ export class XenGrantTable extends GrantTable {
   /** Runs of pages not disposed of: own ones, those that were shared, mappings. */
   get counts(): { readonly owned: number; readonly shared: number; readonly mapped: number } {
     return { owned: this.#owned, shared: this.#shared, mapped: this.#mapped };
+  }
+
+  /**
+   * The devices are about to be closed, which ends all grants; pages that are disposed of later, since a disk was still at them, are blanked
+   * all the same, and only then does the kernel let go of them.
+   */
+  [Symbol.dispose](): void {
+    this.#closed = true;
   }
 
   override alloc(pages = 1): Page {
@@ -230,6 +239,7 @@ export class XenGrantTable extends GrantTable {
   }
 
   #callIndexed(device: XenDevice, request: number, index: number, count: number): number {
+    if (this.#closed) return 0;
     const { words, address } = this.#argument;
     words[0] = index | 0;
     words[1] = Math.floor(index / 2 ** 32);

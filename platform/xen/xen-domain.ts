@@ -19,7 +19,7 @@ import { faultEntry } from '../hypervisor/fault-entry.js';
 import { HostClock } from '../hypervisor/host-clock.js';
 import { Arena } from './arena.js';
 import { bindXenDomain } from './bind-domain.js';
-import { checkXen, openDevice } from './device.js';
+import { checkXen, openDevice, type XenDevice } from './device.js';
 import { XenEventChannels } from './event-channels.js';
 import { XenGrantTable } from './grant-table.js';
 import { loadLibc } from './libc.js';
@@ -65,23 +65,18 @@ export class XenDomain implements Disposable {
     const cleanup = new Cleanup();
     try {
       const libc = await loadLibc();
-      const evtchn = openDevice('evtchn');
       const gntdev = cleanup.use(openDevice('gntdev'));
       // Opened late, and closed after all that lies in it has been given back.
       const later = cleanup.use(new Cleanup());
       const arena = new Arena(libc);
-      const grants = new XenGrantTable({
-        libc,
-        arena,
-        gntdev,
-        openGntalloc: () => later.use(openDevice('gntalloc')),
-      });
+      const openGntalloc = (): XenDevice => later.use(openDevice('gntalloc'));
+      const grants = cleanup.use(new XenGrantTable({ libc, arena, gntdev, openGntalloc }));
       const clock = new HostClock(0);
       let name = options.name ?? 'this domain';
       let domid = asDomid(0);
       const log = (entry: LogEntry): void => options.log?.({ ...entry, time: clock.now(), domid, domain: name });
       const channels = cleanup.use(
-        new XenEventChannels(libc, arena, evtchn, (error) => log(faultEntry('event channels', error))),
+        new XenEventChannels(libc, arena, openDevice('evtchn'), (error) => log(faultEntry('event channels', error))),
       );
       const store = cleanup.use(await openStore(options.store));
       domid = await ownDomid(store.store);
