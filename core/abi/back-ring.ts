@@ -115,6 +115,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
    * {@link FrontRing.takeEach}.
    */
   serve(count: number, handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown): unknown {
+    if (this.journal !== undefined) return this.#serveNoted(count, handler);
     const words = this.words;
     const mask = this.mask;
     const slotWords = this.slotWords;
@@ -134,6 +135,17 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     } finally {
       this.reqConsPvt = cons;
       this.rspProdPvt = prod;
+    }
+    return undefined;
+  }
+
+  /** As {@link serve}, where responses are noted. */
+  #serveNoted(count: number, handler: (request: View<Q, Id>, response: Draft<R, Id>) => unknown): unknown {
+    for (let i = 0; i < count; i++) {
+      const exchange = this.take();
+      const later = handler(exchange.request, exchange.response);
+      if (later !== undefined) return later;
+      this.put(exchange);
     }
     return undefined;
   }

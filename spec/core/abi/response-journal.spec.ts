@@ -100,6 +100,24 @@ describe('a backend’s notes of its responses', () => {
     }
   }
 
+  it('are of the responses that a handler gives at once, too', () => {
+    const words = page();
+    const front = new FrontRing(words, blkif);
+    const back = new BackRing(words, blkif, { journal });
+    send(front, 5);
+    const done: number[] = [];
+    const handler = ({ rw }: { readonly rw: { readonly sector_number: number } }): unknown => {
+      // It dies at the fourth.
+      if (done.length === 3) throw new Error('died');
+      done.push(rw.sector_number);
+      return undefined;
+    };
+    expect(() => back.serve(back.unconsumed(), handler)).to.throw('died');
+    const next = new BackRing(words, blkif, { journal });
+    expect(next.unconsumed()).to.equal(2);
+    expect(done.concat(answerAll(next, 2))).to.eql([100, 101, 102, 103, 104]);
+  });
+
   it('are none on a page that was never noted on, wherever its ring begins', () => {
     for (const from of [0, 1, -1, -16, 0x7fffffff]) expect(new ResponseJournal(page(), 4).end(from, 32)).to.equal(from);
   });
