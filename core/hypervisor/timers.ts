@@ -91,7 +91,8 @@ export class Timers {
 
   /**
    * Sets a vCPU's periodic timer. It stands still while the vCPU is switched out, and fires when it is switched in if its period has
-   * passed by then; also now, if so long has passed since it last fired, or since the machine's boot where it never has. -EINVAL for less than a millisecond, or too much; -ENOENT no such vCPU (VCPUOP_set_periodic_timer).
+   * passed by then; also now, if so long has passed since it last fired, or since the machine's boot where it never has. -EINVAL
+   * for less than a millisecond, or too much; -ENOENT no such vCPU (VCPUOP_set_periodic_timer).
    * @param period in nanoseconds
    * @throws RangeError unless `period` is a whole number of 0 or more
    */
