@@ -1,3 +1,4 @@
+import { DOM0 } from '../../core/abi/units.js';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
@@ -57,8 +58,6 @@ export interface LocalMachineOptions extends HypervisorMachineOptions {
   /** Bytes of memory of all domains; a multiple of 64 KiB. Default 256 MiB, taken as it is touched. */
   readonly memory?: number;
 }
-
-const DOM0 = asDomid(0);
 
 /** What a domain has before it is built. */
 type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 'vcpus'> & {
