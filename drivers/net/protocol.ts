@@ -20,6 +20,8 @@ export const FATAL_SLOTS = 22;
 export const MAX_EXTRAS = 8;
 /** Bytes that a frame begins with: two addresses and a type (if_ether.h `ETH_HLEN`). */
 export const ETHERNET_HEADER = 14;
+/** Bytes of a tag that a frame's header may have besides (if_vlan.h `VLAN_HLEN`). */
+export const VLAN_HEADER = 4;
 /** Bytes that a packet can have: a request's `size` has 16 bits. */
 export const MAX_PACKET = 65535;
 /** Responses that a frontend lets come before it is notified that its packets have been sent. */

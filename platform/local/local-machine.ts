@@ -1,3 +1,4 @@
+// Long, since everything that a domain has on this machine is put together, and taken apart, in one place.
 import { DOM0 } from '../../core/abi/units.js';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
@@ -67,8 +68,6 @@ type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 
 /**
  * Our own Xen in one thread: a seeded scheduler decides which domain is entered next. Everything that the domains do goes through the
  * same hypervisor, store and rings as anywhere.
- *
- * The file is long because everything that a domain has on this machine is put together, and taken apart, in one place: here.
  */
 export class LocalMachine extends HypervisorMachine {
   /** The seed that repeats this machine's order of events. */
