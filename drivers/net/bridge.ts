@@ -5,7 +5,7 @@ import { ForwardingTable } from './forwarding-table.js';
 import { checksum, type Frame } from './frame.js';
 import { Headers } from './headers.js';
 import type { PortStatistics } from './port-statistics.js';
-import { ETHERNET_HEADER, MAX_PACKET, type Offloads, VLAN_HEADER } from './protocol.js';
+import { ETHERNET_HEADER, type Offloads, PACKET_PAGES, VLAN_HEADER } from './protocol.js';
 import { Segmenter } from './segmenter.js';
 import { gsoType } from './wire.js';
 
@@ -34,9 +34,6 @@ export interface BridgeSide extends Disposable {
   /** Ends a batch of frames, after a {@link flush}: their receivers are told of them. */
   publish(): void;
 }
-
-/** Pages of the longest packet. */
-const PACKET_PAGES = Math.ceil((MAX_PACKET + 1) / 4096);
 
 /** Whether a port cannot take a frame that is not to be segmented any more. */
 const isTooLong = (frame: Frame, { mtu, offloads }: BridgePort): boolean =>
