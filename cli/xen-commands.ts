@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { attachDevice, detachDevice } from './attach-device.js';
 import { readBackendConfig } from './backend-config.js';
 import { type DriverModule, driverNames, findDriver, typeOf } from './driver-modules.js';
-import { messageOf, UsageError } from './errors.js';
+import { refusal, UsageError } from './errors.js';
 import type { Interruption } from './interruption.js';
 import type { MachineOptions, OptionValues } from './machine.js';
 import { serveBackend } from './serve-backend.js';
@@ -85,10 +85,7 @@ export const addXenCommands = (program: Command, surroundings: XenSurroundings):
       .description(summary)
       .usage(usage)
       .configureHelp({ visibleArguments: () => [] })
-      .exitOverride((error) => {
-        if (error.exitCode === 0) throw error;
-        throw new UsageError(`${messageOf(error).replace(/^error: /, '')}; see splitring ${name} --help`);
-      })
+      .exitOverride(refusal(`splitring ${name}`))
       .addHelpText('after', `\n${classes()}`);
 
   add('backend', 'on real Xen: serve the devices of a class in this domain', '[options] CLASS')

@@ -1,5 +1,6 @@
-// What the specs' domains load in their threads, and the command in its process: the published bundle, with the specs' own modules in it, in a folder of its own. Without it
-// each thread loads and compiles some three hundred modules, which takes several times as long as all that a spec does.
+// What the specs' domains load in their threads, and the command in its process: the published bundle, with the specs' own
+// modules in it, in a folder of its own. Without it each thread loads and compiles some three hundred modules, which takes
+// several times as long as all that a spec does.
 import {
   existsSync,
   mkdirSync,

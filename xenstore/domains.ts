@@ -1,4 +1,4 @@
-import type { Domid } from '../core/abi/units.js';
+import { DOM0, type Domid } from '../core/abi/units.js';
 import type { StoredPermission } from './permissions.js';
 
 /** What the hypervisor says of a domain (domctl.h `XEN_DOMCTL_getdomaininfo`); undefined where there is none. */
@@ -47,7 +47,7 @@ export class Domains {
     this.#info = info;
     this.#generations = generations;
     this.#features = features;
-    this.#add(0 as Domid).introduced = true;
+    this.#add(DOM0).introduced = true;
   }
 
   /** The domain, if it is known already. */
@@ -72,7 +72,7 @@ export class Domains {
 
   /** What the hypervisor says of the domain; dom0 always runs. */
   state(domid: number): DomainState {
-    return domid === 0 ? 'running' : this.#info(domid as Domid);
+    return domid === DOM0 ? 'running' : this.#info(domid as Domid);
   }
 
   /** Every known domain but dom0. */

@@ -1,6 +1,6 @@
 import type { Subscription } from 'rxjs';
 import type { ErrnoName } from '../core/abi/errno.js';
-import { type Domid, PAGE_SIZE, type Port } from '../core/abi/units.js';
+import { DOM0, type Domid, PAGE_SIZE, type Port } from '../core/abi/units.js';
 import type { Clock } from '../core/domain/clock.js';
 import type { EventChannels } from '../core/domain/event-channels.js';
 import type { GrantTable, Page } from '../core/domain/grant-table.js';
@@ -90,7 +90,7 @@ export class XenStoreServer implements Disposable {
     const memory = new SharedArrayBuffer(PAGE_SIZE);
     const page: Page = { bytes: new Uint8Array(memory), words: new Int32Array(memory), [Symbol.dispose]: () => {} };
     const [own, other] = localChannelPair(this.#options.post);
-    const link = this.#serve(0 as Domid, new StoreRing(page, own), features, false);
+    const link = this.#serve(DOM0, new StoreRing(page, own), features, false);
     const guest = new GuestRing(page, other);
     return {
       ready$: guest.ready$,

@@ -20,6 +20,8 @@ export type Vdev = Unit<'virtual device'>;
 export const DOMID_FIRST_RESERVED = 0x7ff0;
 /** The caller itself (xen.h `DOMID_SELF`). */
 export const DOMID_SELF = 0x7ff0 as Domid;
+/** The first domain, which has the store and the toolstack. */
+export const DOM0 = 0 as Domid;
 
 const checked = (what: string, value: number, max: number): number => {
   if (!Number.isInteger(value) || value < 0 || value > max) {

@@ -55,8 +55,8 @@ export interface GrantTableSize {
 }
 
 /**
- * A domain's grant table, and its mappings of other domains' pages (grant_table.h). What Xen refuses is a {@link GrantError}, whose message names the
- * operation, the reference, its domain, and the rule that was broken.
+ * A domain's grant table, and its mappings of other domains' pages (grant_table.h). What Xen refuses is a {@link GrantError},
+ * whose message names the operation, the reference, its domain, and the rule that was broken.
  */
 export abstract class GrantTable {
   /** Fresh own pages, zeroed, side by side. @throws XenError ENOMEM */

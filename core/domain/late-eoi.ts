@@ -2,7 +2,10 @@ import { Subscription } from 'rxjs';
 import type { Clock } from './clock.js';
 import type { EventChannel } from './event-channels.js';
 
-/** Spurious events in a row that cost nothing yet: what a peer raised may have been found by the upcall before (xenbus.h `spurious_threshold`). */
+/**
+ * Spurious events in a row that cost nothing yet: what a peer raised may have been found by the upcall before (xenbus.h
+ * `spurious_threshold`).
+ */
 export const SPURIOUS_THRESHOLD = 1;
 /** The longest that a channel stays masked, in ms: one second, as HZ ticks are. */
 export const LONGEST_DELAY = 1000;

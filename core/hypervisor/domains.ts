@@ -83,8 +83,9 @@ export class Domains {
   }
 
   /**
-   * Creates a domain without pages; its tables are empty (XEN_DOMCTL_createdomain). -EPERM unless the caller is privileged, -EINVAL for a domid that names
-   * no domain, -EEXIST for one that is taken (also by a zombie), -ENOMEM when the machine has no slot or no frame left.
+   * Creates a domain without pages; its tables are empty (XEN_DOMCTL_createdomain). -EPERM unless the caller is privileged,
+   * -EINVAL for a domid that names no domain, -EEXIST for one that is taken (also by a zombie), -ENOMEM when the machine has no
+   * slot or no frame left.
    * @throws RangeError for a limit that cannot be
    */
   create(caller: Domid, options: DomainOptions): number {

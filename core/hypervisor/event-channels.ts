@@ -270,8 +270,9 @@ export class EventChannelOps {
 
   /**
    * Raises an event at a port (`evtchn_2l_set_pending`): PENDING, then the selector, then the vCPU; each only if it was clear. Then who
-   * polls the port is woken. It takes no lock, so one that races with the port's close, or its domain's end, may be found by the next user of the port,
-   * or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a page of its own.
+   * polls the port is woken. It takes no lock, so one that races with the port's close, or its domain's end, may be found by the
+   * next user of the port, or of the slot: as a spurious event. What it changes belongs to the ABI that it saw: another's has a
+   * page of its own.
    */
   raise(slot: number, port: number): void {
     const flags = this.#sharedInfo.flags(slot);
@@ -318,7 +319,10 @@ export class EventChannelOps {
     this.#pollers.wakeAll(slot);
   }
 
-  /** Closes a port of a slot, for its guest or for Xen; the lock is held. The peer goes first: then a death between leaves only the dead domain's end torn. */
+  /**
+   * Closes a port of a slot, for its guest or for Xen; the lock is held. The peer goes first: then a death between leaves only
+   * the dead domain's end torn.
+   */
   closeIn(slot: number, port: number, guest = true): number {
     const word = this.#ports.get(slot, port);
     const state = stateOf(word);

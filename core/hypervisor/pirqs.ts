@@ -71,9 +71,10 @@ export class Pirqs {
 
   /**
    * Gives a domain an interrupt of the host's, and returns the number that the domain knows it by (PHYSDEVOP_map_pirq). -ESRCH, -EPERM
-   * unless the caller is privileged, for its own domain too, and for Xen's own timer, interrupt 0; -EINVAL another type, a number out of range, or an index that is none of the
-   * caller's own; -ENODEV a message's interrupt for a PCI device, of which there is none; -EEXIST the domain has the interrupt under
-   * another number, or another interrupt under this one; -EBUSY it was taken from the domain, which has not closed its port; -ENOSPC.
+   * unless the caller is privileged, for its own domain too, and for Xen's own timer, interrupt 0; -EINVAL another type, a number
+   * out of range, or an index that is none of the caller's own; -ENODEV a message's interrupt for a PCI device, of which there is
+   * none; -EEXIST the domain has the interrupt under another number, or another interrupt under this one; -EBUSY it was taken
+   * from the domain, which has not closed its port; -ENOSPC.
    * @param type {@link mapPirqType}: `gsi`, or `msi` for an interrupt from {@link NR_IRQS_GSI} on
    * @param index the caller's own number of a line, or the host's where the caller is the hardware domain; a message's: the host's
    * @param pirq the number to give, or -1 for any: the lowest free from 16 for a line, the highest for a message
@@ -134,8 +135,8 @@ export class Pirqs {
 
   /**
    * Registers a page of the caller's as bitmap of the interrupts that it must end, by its own numbers; written whenever one is bound
-   * (PHYSDEVOP_pirq_eoi_gmfn_v1, PHYSDEVOP_pirq_eoi_gmfn_v2). Version 1 also has each {@link eoi} unmask the port. -EINVAL no page of the caller's, -EBUSY a
-   * second time. Nothing more is written to a page that the caller gives back.
+   * (PHYSDEVOP_pirq_eoi_gmfn_v1, PHYSDEVOP_pirq_eoi_gmfn_v2). Version 1 also has each {@link eoi} unmask the port. -EINVAL no
+   * page of the caller's, -EBUSY a second time. Nothing more is written to a page that the caller gives back.
    */
   pirqEoiGmfn(caller: Domid, gmfn: number, version: 1 | 2): number {
     return this.#locked(caller, () => {

@@ -68,7 +68,7 @@ export class Sched {
    * over. Always 0; -ESRCH, -ENOENT no such vCPU (SCHEDOP_block).
    */
   block(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     const { sharedInfo, vcpus } = this.#xen;
     const info = sharedInfo.infoOf(slot, vcpu);
@@ -80,7 +80,7 @@ export class Sched {
 
   /** Lets others run first. Always 0; -ESRCH, -ENOENT no such vCPU (SCHEDOP_yield). */
   yield(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     this.#xen.vcpus.attend(slot, vcpu);
     return 0;
@@ -95,7 +95,7 @@ export class Sched {
    * @param timeout system time in nanoseconds, 0 for never
    */
   poll(caller: Domid, vcpu: number, ports: readonly number[], timeout: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     if (ports.length > POLL_PORTS) return -errno.EINVAL;
     const { sharedInfo, vcpus, pollers, timers, doorbell } = this.#xen;
@@ -342,11 +342,5 @@ export class Sched {
     const { ports, sharedInfo } = this.#xen;
     if (!isUsable(ports.get(slot, port))) return -errno.EINVAL;
     return sharedInfo.isPending(sharedInfo.at(slot), port) ? 1 : 0;
-  }
-
-  #find(caller: Domid, vcpu: number): number {
-    const slot = this.#xen.memory.callerOf(caller);
-    if (slot < 0) return -errno.ESRCH;
-    return this.#xen.vcpus.has(slot, vcpu) ? slot : -errno.ENOENT;
   }
 }

@@ -91,13 +91,14 @@ export class Timers {
 
   /**
    * Sets a vCPU's periodic timer. It stands still while the vCPU is switched out, and fires when it is switched in if its period has
-   * passed by then; also now, if so long has passed since it last fired, or since the machine's boot where it never has. -EINVAL for less than a millisecond, or too much; -ENOENT no such vCPU (VCPUOP_set_periodic_timer).
+   * passed by then; also now, if so long has passed since it last fired, or since the machine's boot where it never has. -EINVAL
+   * for less than a millisecond, or too much; -ENOENT no such vCPU (VCPUOP_set_periodic_timer).
    * @param period in nanoseconds
    * @throws RangeError unless `period` is a whole number of 0 or more
    */
   setPeriodic(caller: Domid, vcpu: number, period: number): number {
     nanoseconds('period_ns', period);
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     if (period < MILLISECOND || period >= PERIODS_END) return -errno.EINVAL;
     this.#setPeriodic(slot, vcpu, period);
@@ -107,7 +108,7 @@ export class Timers {
 
   /** Stops a vCPU's periodic timer. -ENOENT no such vCPU (VCPUOP_stop_periodic_timer). */
   stopPeriodic(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     this.#setPeriodic(slot, vcpu, 0);
     this.onSet(caller);
@@ -122,7 +123,7 @@ export class Timers {
    */
   setTimerOp(caller: Domid, current: number, timeout: number): number {
     if (!Number.isInteger(timeout)) throw new RangeError(`timeout is a whole number of nanoseconds, not ${timeout}`);
-    const slot = this.#find(caller, current);
+    const slot = this.#vcpus.find(caller, current);
     if (slot < 0) return slot;
     const now = this.#source.systemTime();
     const far = timeout < 0 || timeout - now >= FAR_AHEAD;
@@ -217,14 +218,8 @@ export class Timers {
   }
 
   #own(caller: Domid, current: number, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#vcpus.find(caller, vcpu);
     return slot >= 0 && vcpu !== current ? -errno.EINVAL : slot;
-  }
-
-  #find(caller: Domid, vcpu: number): number {
-    const slot = this.#memory.callerOf(caller);
-    if (slot < 0) return -errno.ESRCH;
-    return this.#vcpus.has(slot, vcpu) ? slot : -errno.ENOENT;
   }
 
   #at(slot: number, vcpu: number): number {

@@ -44,7 +44,7 @@ export class VcpuOps {
    * vCPU will run is what its upcalls call.
    */
   initialise(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     if ((this.#flags(slot, vcpu) & vcpuFlag.initialised) !== 0) return -errno.EEXIST;
     this.#xen.vcpus.setFlag(slot, vcpu, vcpuFlag.initialised, true);
@@ -53,7 +53,7 @@ export class VcpuOps {
 
   /** Brings a vCPU up: it may be entered. One that is up stays so. -EINVAL it is not initialised (VCPUOP_up). */
   up(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     if ((this.#flags(slot, vcpu) & vcpuFlag.initialised) === 0) return -errno.EINVAL;
     if (this.#xen.vcpus.isUp(slot, vcpu)) return 0;
@@ -66,7 +66,7 @@ export class VcpuOps {
 
   /** Takes a vCPU down: it is not entered any more. The last one takes the domain with it, as powered off (VCPUOP_down). */
   down(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     const { vcpus, sched } = this.#xen;
     let others = 0;
@@ -79,13 +79,13 @@ export class VcpuOps {
 
   /** 1 for a vCPU that is up, 0 for one that is down (VCPUOP_is_up). */
   isUp(caller: Domid, vcpu: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     return slot < 0 ? slot : Number(this.#xen.vcpus.isUp(slot, vcpu));
   }
 
   /** What a vCPU does, since when, and how long it has done what (VCPUOP_get_runstate_info). */
   runstateInfo(caller: Domid, vcpu: number): RunstateInfo | number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     return slot < 0 ? slot : this.#xen.runstates.info(slot, vcpu, this.#xen.time.systemTime());
   }
 
@@ -94,7 +94,7 @@ export class VcpuOps {
    * not in a page of the domain's, beyond its end, or not aligned to a word (VCPUOP_register_runstate_memory_area).
    */
   registerRunstateArea(caller: Domid, vcpu: number, address: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     if (!this.#holds(caller, address, runstateBytes(this.#xen.sharedInfo.isAbi32(slot)))) return -errno.EFAULT;
     this.#words[this.#xen.vcpus.word(slot, vcpu) + vcpuWord.runstateArea] = address;
@@ -107,7 +107,7 @@ export class VcpuOps {
    * {@link registerRunstateArea} (VCPUOP_register_vcpu_time_memory_area).
    */
   registerTimeArea(caller: Domid, vcpu: number, address: number): number {
-    const slot = this.#find(caller, vcpu);
+    const slot = this.#xen.vcpus.find(caller, vcpu);
     if (slot < 0) return slot;
     if (!this.#holds(caller, address, TIME_INFO_BYTES)) return -errno.EFAULT;
     this.#words[this.#xen.vcpus.word(slot, vcpu) + vcpuWord.timeArea] = address;
@@ -133,11 +133,5 @@ export class VcpuOps {
     if (!Number.isInteger(address) || address < 0 || address % 4 !== 0) return false;
     if ((address % PAGE_SIZE) + bytes > PAGE_SIZE) return false;
     return this.#xen.frames.isPage(Math.floor(address / PAGE_SIZE), caller);
-  }
-
-  #find(caller: Domid, vcpu: number): number {
-    const slot = this.#xen.memory.callerOf(caller);
-    if (slot < 0) return -errno.ESRCH;
-    return this.#xen.vcpus.has(slot, vcpu) ? slot : -errno.ENOENT;
   }
 }

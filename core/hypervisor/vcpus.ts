@@ -1,3 +1,5 @@
+import { errno } from '../abi/errno.js';
+import type { Domid } from '../abi/units.js';
 import { control, SHUTTING_DOWN, slotPage, VCPU_WORDS, vcpuFlag, vcpuWord } from './layout.js';
 import type { MachineMemory } from './memory.js';
 
@@ -19,6 +21,13 @@ export class Vcpus {
   /** Whether a slot's domain has a vCPU of that number. */
   has(slot: number, vcpu: number): boolean {
     return vcpu >>> 0 === vcpu && vcpu < this.count(slot);
+  }
+
+  /** The slot of a caller that has a vCPU of that number; -ESRCH no such domain, -ENOENT no such vCPU. */
+  find(caller: Domid, vcpu: number): number {
+    const slot = this.#memory.callerOf(caller);
+    if (slot < 0) return -errno.ESRCH;
+    return this.has(slot, vcpu) ? slot : -errno.ENOENT;
   }
 
   /** The first word of a vCPU (layout.ts `vcpuWord`). */

@@ -60,16 +60,14 @@ export class Virqs {
     return result;
   }
 
-  /** Raises a vCPU's own interrupt in the domain of a slot (`send_guest_vcpu_virq`). */
+  /**
+   * Raises an interrupt in the domain of a slot: a vCPU's own (`send_guest_vcpu_virq`), or, with vCPU 0, one that a domain has once
+   * (`send_guest_domain_virq`).
+   */
   raise(slot: number, vcpu: number, virq: number): void {
     if (!this.#vcpus.has(slot, vcpu)) return;
     const port = this.#bound.get(slot, vcpu, virq);
     if (port !== 0) this.#events.raise(slot, port);
-  }
-
-  /** Raises an interrupt that a domain has once, in the domain of a slot (`send_guest_domain_virq`). */
-  raiseDomain(slot: number, virq: number): void {
-    this.raise(slot, 0, virq);
   }
 
   /** Raises a global interrupt in the domain that owns it; discarded where there is none (`send_global_virq`). */

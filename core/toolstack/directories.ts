@@ -1,8 +1,6 @@
-import { asDomid, type Domid } from '../abi/units.js';
+import { asDomid, DOM0, type Domid } from '../abi/units.js';
 import type { Permission, StoreOperations } from '../domain/xenstore.js';
 import { XenError } from '../errors.js';
-
-export const DOM0 = asDomid(0);
 
 /** Permissions of a directory that `owner` writes, and others may read. */
 export const owned = (owner: Domid, ...readers: readonly Domid[]): readonly Permission[] => [

@@ -1,13 +1,12 @@
 import { inject, injectable } from 'inversify';
 import { filter, firstValueFrom, map, race, switchMap } from 'rxjs';
-import type { Domid } from '../abi/units.js';
+import { DOM0, type Domid } from '../abi/units.js';
 import { Clock } from '../domain/clock.js';
 import { type DomainConfig, Domctl } from '../domain/domctl.js';
 import { XenStore } from '../domain/xenstore.js';
 import { XenError } from '../errors.js';
 import { type DeviceConfig, devicePaths } from './device-config.js';
 import {
-  DOM0,
   type DomainName,
   makeDirectory,
   namedDomains,

@@ -11,9 +11,9 @@ export interface PacketSender<Q extends Struct, R extends Struct, Id> {
   readonly outstanding: number;
   /**
    * Puts a packet of `slots` slots on the ring, for the backend to see after `push`, or none of it: false when there is no room for all of
-   * it, even after the answers there are have been taken, or others wait. `fill` writes each slot whole, in their order; the `extras` slots that follow the first are extras, which have the
-   * id -1. What `fill` throws is thrown on, and takes no slot. `done` sees the response of each slot that is no extra; `lost` is called
-   * instead when the link ends first.
+   * it, even after the answers there are have been taken, or others wait. `fill` writes each slot whole, in their order; the
+   * `extras` slots that follow the first are extras, which have the id -1. What `fill` throws is thrown on, and takes no slot.
+   * `done` sees the response of each slot that is no extra; `lost` is called instead when the link ends first.
    * @throws Disconnected, or what ended the link, after its end; RangeError for a packet longer than the ring
    */
   chain(

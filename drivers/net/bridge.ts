@@ -5,7 +5,7 @@ import { ForwardingTable } from './forwarding-table.js';
 import { checksum, type Frame } from './frame.js';
 import { Headers } from './headers.js';
 import type { PortStatistics } from './port-statistics.js';
-import { ETHERNET_HEADER, MAX_PACKET, type Offloads } from './protocol.js';
+import { ETHERNET_HEADER, type Offloads, PACKET_PAGES, VLAN_HEADER } from './protocol.js';
 import { Segmenter } from './segmenter.js';
 import { gsoType } from './wire.js';
 
@@ -35,8 +35,9 @@ export interface BridgeSide extends Disposable {
   publish(): void;
 }
 
-/** Pages of the longest packet. */
-const PACKET_PAGES = Math.ceil((MAX_PACKET + 1) / 4096);
+/** Whether a port cannot take a frame that is not to be segmented any more. */
+const isTooLong = (frame: Frame, { mtu, offloads }: BridgePort): boolean =>
+  frame.length > mtu + ETHERNET_HEADER + VLAN_HEADER || (frame.length > 4096 && !offloads.sg);
 
 /**
  * A learning switch: frames go to the port that their destination was last heard at, those to groups and to stations not heard of to all
@@ -135,7 +136,7 @@ export class Bridge {
         this.#cut(frame, port);
         return;
       }
-    } else if (frame.length > port.mtu + ETHERNET_HEADER + 4 || (frame.length > 4096 && !offloads.sg)) {
+    } else if (isTooLong(frame, port)) {
       statistics.drop('too-long');
       return;
     }
@@ -181,7 +182,7 @@ export class Bridge {
   readonly #segment = (frame: Frame): void => {
     const port = this.#to;
     if (port === undefined) return;
-    if (frame.length > port.mtu + ETHERNET_HEADER + 4 || (frame.length > 4096 && !port.offloads.sg)) {
+    if (isTooLong(frame, port)) {
       port.statistics.drop('too-long');
       return;
     }

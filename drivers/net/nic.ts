@@ -7,7 +7,7 @@ import { Headers, read16 } from './headers.js';
 import { type Mac, parseMac } from './mac.js';
 import { NicRx, type RxError } from './nic-rx.js';
 import { NicTx, type WritePart } from './nic-tx.js';
-import { ETHERNET_HEADER, MAX_PACKET, type Offloads, offloadsOf, type vif } from './protocol.js';
+import { ETHERNET_HEADER, MAX_PACKET, type Offloads, offloadsOf, VLAN_HEADER, type vif } from './protocol.js';
 import { Segmenter } from './segmenter.js';
 import { type GsoType, gsoType } from './wire.js';
 
@@ -175,7 +175,7 @@ export class Nic implements Disposable {
   }
 
   #check(bytes: Uint8Array, gso: object | undefined): void {
-    const most = gso === undefined ? Math.min(this.mtu + ETHERNET_HEADER + 4, MAX_PACKET) : MAX_PACKET;
+    const most = gso === undefined ? Math.min(this.mtu + ETHERNET_HEADER + VLAN_HEADER, MAX_PACKET) : MAX_PACKET;
     if (bytes.length < ETHERNET_HEADER || bytes.length > most)
       throw new RangeError(`a frame here has ${ETHERNET_HEADER} to ${most} bytes, not ${bytes.length}`);
     if (gso === undefined && bytes.length > 4096 && !this.offloads.sg)

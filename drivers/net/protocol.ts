@@ -20,8 +20,12 @@ export const FATAL_SLOTS = 22;
 export const MAX_EXTRAS = 8;
 /** Bytes that a frame begins with: two addresses and a type (if_ether.h `ETH_HLEN`). */
 export const ETHERNET_HEADER = 14;
+/** Bytes of a tag that a frame's header may have besides (if_vlan.h `VLAN_HLEN`). */
+export const VLAN_HEADER = 4;
 /** Bytes that a packet can have: a request's `size` has 16 bits. */
 export const MAX_PACKET = 65535;
+/** Pages that the longest packet takes. */
+export const PACKET_PAGES = Math.ceil((MAX_PACKET + 1) / 4096);
 /** Responses that a frontend lets come before it is notified that its packets have been sent. */
 const TX_HOLD_OFF = 192;
 /** Bytes of a frame's payload, where nobody says (if_ether.h `ETH_DATA_LEN`), at least (`ETH_MIN_MTU`), at most. */

@@ -88,8 +88,8 @@ export class HypervisorEventChannels extends EventChannels {
   }
 
   /**
-   * Enters a vCPU of the domain, the first without `vcpu`: delivers its pending events, at most `limit` of them, each to its channel's subscribers; what is left
-   * stays pending, with the upcall. Returns how many were delivered.
+   * Enters a vCPU of the domain, the first without `vcpu`: delivers its pending events, at most `limit` of them, each to its
+   * channel's subscribers; what is left stays pending, with the upcall. Returns how many were delivered.
    */
   enter(limit?: number, vcpu?: number): number {
     const { hypervisor, domid, isGone } = this.#own;

@@ -1,9 +1,9 @@
 import { type Observable, Subject, Subscription } from 'rxjs';
+import { DOM0 } from '../../core/abi/units.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { control } from '../../core/hypervisor/layout.js';
 import { shutdownReason } from '../../core/hypervisor/sched.js';
 import {
-  asDomid,
   type DomainConfig,
   Domctl,
   type Domid,
@@ -25,8 +25,6 @@ import {
   Toolstack,
 } from '../../core/toolstack/index.js';
 import type { DomainInfo } from '../../xenstore/index.js';
-
-const DOM0 = asDomid(0);
 
 /** What any machine over our own Xen can be made with. */
 export interface HypervisorMachineOptions {

@@ -1,9 +1,7 @@
-import { asDomid, type Domid, type Port } from '../../core/abi/units.js';
+import { DOM0, type Domid, type Port } from '../../core/abi/units.js';
 import { XenError } from '../../core/errors.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { GNTTAB_RESERVED_XENSTORE } from '../../xenstore/index.js';
-
-const DOM0 = asDomid(0);
 
 /** A domain's own end of its line to the store. */
 export interface StoreRingPlace {

@@ -1,3 +1,5 @@
+// Long, since everything that a domain has on this machine is put together, and taken apart, in one place.
+import { DOM0 } from '../../core/abi/units.js';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
@@ -58,8 +60,6 @@ export interface LocalMachineOptions extends HypervisorMachineOptions {
   readonly memory?: number;
 }
 
-const DOM0 = asDomid(0);
-
 /** What a domain has before it is built. */
 type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 'vcpus'> & {
   readonly traps: () => Traps;
@@ -68,8 +68,6 @@ type LocalPlace = Pick<LocalDomain, 'channels' | 'grants' | 'queue' | 'entry' | 
 /**
  * Our own Xen in one thread: a seeded scheduler decides which domain is entered next. Everything that the domains do goes through the
  * same hypervisor, store and rings as anywhere.
- *
- * The file is long because everything that a domain has on this machine is put together, and taken apart, in one place: here.
  */
 export class LocalMachine extends HypervisorMachine {
   /** The seed that repeats this machine's order of events. */

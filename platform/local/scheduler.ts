@@ -50,7 +50,8 @@ export class TaskQueue implements Runnable {
 const PICKS = 32;
 
 /**
- * Picks by a seed who runs next among all that can. After each pick all promises settle, as after a turn of Node's event loop, and the same seed gives the same order. When nobody can run, the clock's next timer fires.
+ * Picks by a seed who runs next among all that can. After each pick all promises settle, as after a turn of Node's event loop,
+ * and the same seed gives the same order. When nobody can run, the clock's next timer fires.
  */
 export class Scheduler {
   readonly seed: number;

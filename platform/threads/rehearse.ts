@@ -1,3 +1,4 @@
+import { DOM0 } from '../../core/abi/units.js';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
@@ -25,7 +26,6 @@ import { buildStoreRing, checked } from '../hypervisor/store-ring.js';
 import { enterable } from './domain-loop.js';
 import { houseDomain } from './house-domain.js';
 
-const DOM0 = asDomid(0);
 const DOMU = asDomid(1);
 
 /** A driver as drivers are written, declared when it is asked for: what declares it is a part of the rehearsal. */

@@ -1,5 +1,6 @@
 // Long, since the life of a domain, its thread’s death and the end of the machine hang together, and are told in one place.
 import { MessageChannel, type MessagePort } from 'node:worker_threads';
+import { DOM0 } from '../../core/abi/units.js';
 import { DOMID_XEN } from '../../core/hypervisor/domains.js';
 import { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import {
@@ -71,8 +72,6 @@ interface Entry {
   /** Its thread has ended by itself, and Xen has taken everything from it; the toolstack has yet to clean up. */
   dead: boolean;
 }
-
-const DOM0 = asDomid(0);
 
 /**
  * Our own Xen over shared memory: each domain that boots from a module has a thread of its own, makes its hypercalls there, and runs when

@@ -3,8 +3,10 @@
  * where the name does not say.
  */
 
-/** Each hypercall: the prefix of its operations' names, and of their structs. Without a prefix it is one operation itself; `some`: it has many that have no
- * meaning here, and only those that somebody answers are shown. */
+/**
+ * Each hypercall: the prefix of its operations' names, and of their structs. Without a prefix it is one operation itself; `some`: it
+ * has many that have no meaning here, and only those that somebody answers are shown.
+ */
 const hypercalls = [
   { name: 'event_channel_op', ops: 'EVTCHNOP_', struct: 'evtchn_' },
   { name: 'grant_table_op', ops: 'GNTTABOP_', struct: 'gnttab_' },

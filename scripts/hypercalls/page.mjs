@@ -24,7 +24,8 @@ const markdown = (doc) =>
     .replace(/\{@link ([^}]+)\}/g, '`$1`')
     .replace(/^@param (\w+) /gm, '- `$1`: ')
     .replace(/^@throws ([^@]*[^.\n])(?=\n@|\n*$)/gm, 'Throws $1.')
-    .replace(/([^\n])\n(- `)/, '$1\n\n$2');
+    .replace(/([^\n])\n(- `)/, '$1\n\n$2')
+    .replace(/^(- `.*(?:\n(?!Throws ).+)*)\n(?=Throws )/gm, '$1\n\n');
 
 /** A comment under its operations' heading, which need not name them once more. */
 const withoutName = (doc, ops) => {

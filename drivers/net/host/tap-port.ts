@@ -2,7 +2,7 @@ import type { GrantTable, Page } from '../../../core/index.js';
 import type { Bridge, BridgePort, BridgeSide } from '../bridge.js';
 import { checksum, Frame } from '../frame.js';
 import { PortStatistics } from '../port-statistics.js';
-import { ETHERNET_HEADER, MTU, noOffloads, type Offloads } from '../protocol.js';
+import { ETHERNET_HEADER, MTU, noOffloads, type Offloads, VLAN_HEADER } from '../protocol.js';
 import { gsoType } from '../wire.js';
 import { Tap, type TapOptions } from './tap.js';
 
@@ -72,7 +72,7 @@ export class TapPort implements BridgePort, Disposable {
   #came(bytes: Uint8Array): void {
     const side = this.#side;
     if (side === undefined) return;
-    if (bytes.length < ETHERNET_HEADER || bytes.length > this.mtu + ETHERNET_HEADER + 4) {
+    if (bytes.length < ETHERNET_HEADER || bytes.length > this.mtu + ETHERNET_HEADER + VLAN_HEADER) {
       this.statistics.drop(bytes.length < ETHERNET_HEADER ? 'too-short' : 'too-long');
       return;
     }

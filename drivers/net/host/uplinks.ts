@@ -3,7 +3,7 @@ import { inject, injectable, optional } from 'inversify';
 import { Clock, CommandLine, Domain, GrantTable, Log, type Plain, Program, Reporter } from '../../../core/index.js';
 import { Bridges } from '../bridge.js';
 import { readCapture } from '../pcap-reader.js';
-import { MAX_PACKET } from '../protocol.js';
+import { PACKET_PAGES } from '../protocol.js';
 import { ReplayPort } from '../replay-port.js';
 import { CaptureFolder } from './capture.js';
 import type { TapOptions } from './tap.js';
@@ -86,7 +86,7 @@ export class Uplinks extends Program {
 
   #play(path: string): void {
     const packets = readCapture(readFileSync(path));
-    const page = this.#grants.alloc(Math.ceil((MAX_PACKET + 1) / 4096));
+    const page = this.#grants.alloc(PACKET_PAGES);
     const port = new ReplayPort(path, packets, this.#bridge, page, this.#clock, () =>
       this.#reporter.report({ event: 'replayed', packets: packets.length }),
     );

@@ -178,7 +178,7 @@ const commands = [
     'a domain’s virtual interrupt',
     [fc.integer({ min: 0, max: 3 })],
     (m, target) => m.raiseVirq(target, 0, 11),
-    ({ hypervisor: h }, target) => h.virqs.raiseDomain(h.memory.slotOf(target), 11),
+    ({ hypervisor: h }, target) => h.virqs.raise(h.memory.slotOf(target), 0, 11),
   ),
   command(
     'a global virtual interrupt',
@@ -219,7 +219,7 @@ const commands = [
     },
     ({ hypervisor: h }, id, on) => {
       const bound = h.virqs.bind(of(id), 11, 0);
-      h.virqs.raiseDomain(h.memory.slotOf(id), 11);
+      h.virqs.raise(h.memory.slotOf(id), 0, 11);
       const moved = h.eventChannels.bindVcpu(of(id), at(bound), on);
       return [bound, moved, [...deliverOn(h, of(id), 0)].sort((a, b) => a - b)];
     },

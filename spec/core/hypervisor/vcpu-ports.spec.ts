@@ -101,7 +101,7 @@ describe('ports and vCPUs', () => {
       const domain = ok<Port>(hypervisor.virqs.bind(dom1, virq.argo, 0));
       expect(calls().bindVcpu(dom0, global, 0)).to.equal(0);
       expect(calls().bindVcpu(dom1, domain, 2)).to.equal(0);
-      hypervisor.virqs.raiseDomain(hypervisor.memory.slotOf(dom1), virq.argo);
+      hypervisor.virqs.raise(hypervisor.memory.slotOf(dom1), 0, virq.argo);
       expect([0, 1, 2].map((vcpu) => on(dom1, vcpu))).to.deep.equal([[], [], [domain]]);
       expect(hypervisor.virqs.bind(dom1, virq.argo, 0)).to.equal(-errno.EEXIST);
       expectSound(hypervisor, 'moved');

@@ -132,7 +132,7 @@ describe('virtual interrupts', () => {
   describe('raised', () => {
     it('are discarded where they are not bound, and not kept for who binds later', () => {
       virqs().raise(slotOf(dom1), 0, virq.timer);
-      virqs().raiseDomain(slotOf(dom1), virq.argo);
+      virqs().raise(slotOf(dom1), 0, virq.argo);
       virqs().raiseGlobal(virq.console);
       ok(virqs().bind(dom1, virq.timer, 0));
       ok(virqs().bind(dom1, virq.argo, 0));

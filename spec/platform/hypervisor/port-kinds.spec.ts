@@ -52,7 +52,7 @@ describe('a domain’s channels of every kind', () => {
     },
     'per-domain VIRQ': () => {
       const channel = one.bindVirq(virq.argo);
-      return { channel, raise: () => hypervisor.virqs.raiseDomain(hypervisor.memory.slotOf(dom1), virq.argo) };
+      return { channel, raise: () => hypervisor.virqs.raise(hypervisor.memory.slotOf(dom1), 0, virq.argo) };
     },
     'global VIRQ': () => {
       hypervisor.virqs.setHandler(dom0, dom1, virq.console);
