@@ -2,7 +2,7 @@ import { type Command, Option } from 'commander';
 import { attachDevice, detachDevice } from './attach-device.js';
 import { readBackendConfig } from './backend-config.js';
 import { type DriverModule, driverNames, findDriver, typeOf } from './driver-modules.js';
-import { refusal, UsageError } from './errors.js';
+import { messageOf, refusal, UsageError } from './errors.js';
 import type { Interruption } from './interruption.js';
 import type { MachineOptions, OptionValues } from './machine.js';
 import { serveBackend } from './serve-backend.js';
