@@ -1,9 +1,9 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { Playground } from '../support/command.js';
+import { exampleAt, Playground } from '../support/command.js';
 
-const RNG = fileURLToPath(new URL('../../examples/rng/backend.js', import.meta.url));
+const RNG = exampleAt('rng/backend.js');
 const onXen = existsSync('/sys/hypervisor/type');
 
 describe('splitring on real Xen', () => {

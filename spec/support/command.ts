@@ -19,6 +19,9 @@ export interface Ended {
 /** A machine of spec/cli/machines, as a path for the command line. */
 export const machineAt = (name: string): string => fileURLToPath(new URL(`dist/spec/cli/machines/${name}.js`, folder));
 
+/** A module of an example, as a path for the command line. */
+export const exampleAt = (path: string): string => fileURLToPath(new URL(`dist/examples/${path}`, folder));
+
 /** A folder that is both the working directory and the place for temporary files of the commands run in it. */
 export class Playground implements Disposable {
   readonly path = mkdtempSync(join(tmpdir(), 'splitring-spec-'));
