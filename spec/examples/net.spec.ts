@@ -69,6 +69,14 @@ describe('splitring run net', () => {
     expect(replayed.code).to.equal(0);
   });
 
+  it('goes on without a capture that cannot be written to, and says so once', async () => {
+    const folder = join(playground.path, 'captures');
+    mkdirSync(join(folder, 'bridge.pcapng'), { recursive: true });
+    const ended = await run('--pcap', folder);
+    expect(ended.stdout.match(/the capture in .* is given up: EISDIR/g)).to.have.length(1);
+    expect(ended.stdout).to.match(/^bulk +713 datagrams, 1 MiB, none lost/m);
+  });
+
   describe('is refused in one line, exit code 2:', () => {
     for (const [what, args, why] of [
       ['a MAC that is none', ['--mac', 'zz'], /--mac "zz": an Ethernet address is six bytes/],

@@ -267,6 +267,31 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
     });
   }
 
+  it('has its extras after its first slot alone: a later one that speaks of some is data as any other', async () => {
+    await setUp();
+    const bytes = frameOf({ to: seen.mac, from: source, length: 90, fill: 1 });
+    pages.bytes.set(bytes.subarray(0, 30), 0);
+    pages.bytes.set(bytes.subarray(30, 60), 4096);
+    pages.bytes.set(bytes.subarray(60), 8192);
+    vif.put({ gref: pages.refs[0] as number, flags: flag.more, size: 90 });
+    vif.put({ gref: pages.refs[1] as number, flags: flag.more | flag.extra, size: 30 });
+    vif.put({ gref: pages.refs[2] as number, flags: flag.extra, size: 30 });
+    await vif.turn();
+    expect(vif.statuses()).to.deep.equal([okay, okay, okay]);
+    await seen.came(1);
+    expect(seen.received).to.deep.equal([bytes]);
+    await finish();
+  });
+
+  it('ends its vif when its data comes before its extras: what it says is an extra is none', async () => {
+    await setUp();
+    vif.put({ gref: pages.refs[0] as number, flags: flag.more | flag.extra, size: 90 });
+    vif.put({ gref: 0x40, size: 30 });
+    vif.putExtra([1, 0, 100, 0, 1, 0, 0, 0]);
+    await expectEnded(/type of an extra.* 64/);
+    await finish();
+  });
+
   it('ends its vif when it has nine extras, more than there are kinds', async () => {
     await setUp();
     putSplit(
