@@ -1,5 +1,5 @@
-import type { Cleanup } from '../core/index.js';
-import type { Machine } from '../core/toolstack/index.js';
+import { type Cleanup, XenStore } from '../core/index.js';
+import { type DeviceConfig, devicePaths, type Machine } from '../core/toolstack/index.js';
 
 /** An option that is given or not: `--write`. */
 export interface FlagOption {
@@ -121,4 +121,38 @@ export const size = (bytes: number): string => {
   if (bytes < 1024) return `${bytes} bytes`;
   const power = Math.min(Math.floor(Math.log2(bytes) / 10), units.length);
   return `${Number((bytes / 1024 ** power).toFixed(1))} ${units[power - 1]}`;
+};
+
+/** What the ends of a device have told each other in the store, besides what the toolstack wrote: `key=value key=value`. */
+export const toldKeys = async (
+  machine: Machine,
+  device: DeviceConfig,
+): Promise<{ readonly frontend: string; readonly backend: string }> => {
+  const store = machine.dom0.get(XenStore);
+  const paths = devicePaths(device);
+  const told = async (path: string, toolstack: readonly string[]): Promise<string> => {
+    const texts: string[] = [];
+    for (const key of (await store.directory(path)) ?? []) {
+      if (!toolstack.includes(key)) texts.push(`${key}=${(await store.read(`${path}/${key}`)) ?? ''}`);
+    }
+    return texts.join(' ');
+  };
+  const { frontend = {}, backend = {} } = device.keys ?? {};
+  return {
+    frontend: await told(paths.frontend, ['backend', 'backend-id', 'state', ...Object.keys(frontend)]),
+    backend: await told(paths.backend, ['frontend', 'frontend-id', 'online', 'state', ...Object.keys(backend)]),
+  };
+};
+
+/** Quiesces a machine and says that nothing is left in it. @throws Error when a port, grant, mapping, page or watch was not given back */
+export const expectNothingLeft = async (machine: Machine, out: Output): Promise<void> => {
+  machine.quiesce();
+  await machine.idle();
+  const left = (await machine.ledger()).flatMap(({ domid: _, name, ...counts }) =>
+    Object.entries(counts)
+      .filter(([, count]) => count !== 0)
+      .map(([what, count]) => `${name} ${count} ${what}`),
+  );
+  if (left.length > 0) throw new Error(`not everything was given back: ${left.join(', ')}`);
+  out.row('ledger', 'no port, grant, mapping, page or watch is left');
 };

@@ -2,8 +2,8 @@ import { statSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { type Domid, XenStore } from 'splitring';
 import { RawDisk, vbdKeys, vdevOf } from 'splitring/drivers/blk';
-import { defineMachine, type Output, oneOf, size } from 'splitring/machine';
-import { devicePaths, type Machine } from 'splitring/toolstack';
+import { defineMachine, expectNothingLeft, type Output, oneOf, size, toldKeys } from 'splitring/machine';
+import type { Machine } from 'splitring/toolstack';
 import type { GuestCommandLine } from './guest.js';
 import { readPart, restorePart, sumOf, sumOfFile, temporaryCopy } from './image.js';
 import { DiskReports } from './reports.js';
@@ -94,7 +94,9 @@ const useDisk = async (machine: Machine, image: Image, out: Output): Promise<str
 
   const connected = await reports.next('connected');
   const reading = out.progress('read', bytes);
-  await tellKeys(machine, device, out);
+  const told = await toldKeys(machine, device);
+  out.row('guest', told.frontend);
+  out.row('backend', told.backend);
   if (connected.bytes !== bytes || connected.sectorSize !== sectorSize) {
     throw new Error(
       `the guest sees ${connected.bytes} bytes in sectors of ${connected.sectorSize}, not ${bytes} in sectors of ${sectorSize}`,
@@ -114,29 +116,6 @@ const useDisk = async (machine: Machine, image: Image, out: Output): Promise<str
   await ended;
   await expectNothingLeft(machine, out);
   return sum;
-};
-
-/** What each end has told the other, besides what the toolstack wrote. */
-const tellKeys = async (
-  machine: Machine,
-  device: Parameters<Machine['toolstack']['attach']>[0],
-  out: Output,
-): Promise<void> => {
-  const store = machine.dom0.get(XenStore);
-  const paths = devicePaths(device);
-  const told = async (path: string, toolstack: readonly string[]): Promise<string> => {
-    const texts: string[] = [];
-    for (const key of (await store.directory(path)) ?? []) {
-      if (!toolstack.includes(key)) texts.push(`${key}=${(await store.read(`${path}/${key}`)) ?? ''}`);
-    }
-    return texts.join(' ');
-  };
-  const { frontend = {}, backend = {} } = device.keys ?? {};
-  out.row('guest', await told(paths.frontend, ['backend', 'backend-id', 'state', ...Object.keys(frontend)]));
-  out.row(
-    'backend',
-    await told(paths.backend, ['frontend', 'frontend-id', 'online', 'state', ...Object.keys(backend)]),
-  );
 };
 
 /** Looks at the file while the guest's bytes are in it, then lets the guest put back what was there. */
@@ -162,17 +141,4 @@ const expectRefusal = async (reports: DiskReports, out: Output): Promise<void> =
   const { error } = await reports.next('refused');
   if (error === undefined) throw new Error('a write to the read-only disk was not refused');
   out.row('write', `refused with ${error}`);
-};
-
-/** Every port, grant, mapping, page and watch has been given back. */
-const expectNothingLeft = async (machine: Machine, out: Output): Promise<void> => {
-  machine.quiesce();
-  await machine.idle();
-  const left = (await machine.ledger()).flatMap(({ domid: _, name, ...counts }) =>
-    Object.entries(counts)
-      .filter(([, count]) => count !== 0)
-      .map(([what, count]) => `${name} ${count} ${what}`),
-  );
-  if (left.length > 0) throw new Error(`not everything was given back: ${left.join(', ')}`);
-  out.row('ledger', 'no port, grant, mapping, page or watch is left');
 };

@@ -1,9 +1,7 @@
 import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { XenStore } from 'splitring';
 import { parseMac, readCapture, tapProblem, vifKeys } from 'splitring/drivers/net';
-import { defineMachine, type Output, size, wholeNumber } from 'splitring/machine';
-import { type DeviceConfig, devicePaths, type Machine } from 'splitring/toolstack';
+import { defineMachine, expectNothingLeft, type Output, size, toldKeys, wholeNumber } from 'splitring/machine';
 import type { GuestCommandLine } from './guest.js';
 import { NetReports } from './reports.js';
 
@@ -107,7 +105,11 @@ export const machine = defineMachine(
         const { guest, mac, features } = await reports.next('connected');
         out.row(guest, `${mac}, its bridge takes ${features}`);
       }
-      for (const { device } of guests.slice(-1)) await tellKeys(machine, device, out);
+      for (const { device } of guests.slice(-1)) {
+        const told = await toldKeys(machine, device);
+        out.row('guest', told.frontend);
+        out.row('bridge', told.backend);
+      }
       await follow(reports, out, bulk * MIB);
       if (replay !== undefined) out.row('replay', `${(await reports.next('replayed')).packets} packets of ${replay}`);
       if (tap !== undefined) {
@@ -180,33 +182,4 @@ const follow = async (reports: NetReports, out: Output, bytes: number): Promise<
   sending.end(sent.ms);
   const rate = (sent.bytes * 8) / Math.max(sent.ms, 1e-3) / 1e6;
   out.row('bulk', `${sent.datagrams} datagrams, ${size(sent.bytes)}, none lost, ${rate.toFixed(1)} Gbit/s`);
-};
-
-/** What the ends of an interface have told each other, besides what the toolstack wrote. */
-const tellKeys = async (machine: Machine, device: DeviceConfig, out: Output): Promise<void> => {
-  const store = machine.dom0.get(XenStore);
-  const paths = devicePaths(device);
-  const told = async (path: string, toolstack: readonly string[]): Promise<string> => {
-    const texts: string[] = [];
-    for (const key of (await store.directory(path)) ?? []) {
-      if (!toolstack.includes(key)) texts.push(`${key}=${(await store.read(`${path}/${key}`)) ?? ''}`);
-    }
-    return texts.join(' ');
-  };
-  const { frontend = {}, backend = {} } = device.keys ?? {};
-  out.row('guest', await told(paths.frontend, ['backend', 'backend-id', 'state', ...Object.keys(frontend)]));
-  out.row('bridge', await told(paths.backend, ['frontend', 'frontend-id', 'online', 'state', ...Object.keys(backend)]));
-};
-
-/** Every port, grant, mapping, page and watch has been given back. */
-const expectNothingLeft = async (machine: Machine, out: Output): Promise<void> => {
-  machine.quiesce();
-  await machine.idle();
-  const left = (await machine.ledger()).flatMap(({ domid: _, name, ...counts }) =>
-    Object.entries(counts)
-      .filter(([, count]) => count !== 0)
-      .map(([what, count]) => `${name} ${count} ${what}`),
-  );
-  if (left.length > 0) throw new Error(`not everything was given back: ${left.join(', ')}`);
-  out.row('ledger', 'no port, grant, mapping, page or watch is left');
 };

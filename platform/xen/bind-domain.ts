@@ -1,32 +1,5 @@
-import {
-  Clock,
-  CommandLine,
-  type Domain,
-  type DomainConfig,
-  EventChannels,
-  GrantTable,
-  Log,
-  type LogEntry,
-  Offer,
-  Physdev,
-  type Plain,
-  Reporter,
-  Sched,
-  Traps,
-  Vcpus,
-  XenError,
-  XenStore,
-} from '../../core/index.js';
-
-/** What stands behind the tokens of a domain. */
-export interface XenBindings {
-  readonly clock: Clock;
-  readonly channels: EventChannels;
-  readonly grants: GrantTable;
-  readonly store: XenStore;
-  readonly log: (entry: LogEntry) => void;
-  readonly report: (value: Plain) => void;
-}
+import { type Domain, type DomainConfig, Physdev, Sched, Traps, Vcpus, XenError } from '../../core/index.js';
+import { bindProcess, type ProcessBindings } from '../hypervisor/bind-process.js';
 
 /** What a process of a domain does not have: its kernel has it. */
 const kernels = [
@@ -38,20 +11,13 @@ const kernels = [
 
 /** Binds the tokens of core/domain in a domain of real Xen; those that a process does not have refuse with ENOSYS when they are asked for. */
 export const bindXenDomain = (
-  { container }: Domain,
-  { cmdline, offer }: Pick<DomainConfig, 'cmdline' | 'offer'>,
-  { clock, channels, grants, store, log, report }: XenBindings,
+  domain: Domain,
+  config: Pick<DomainConfig, 'cmdline' | 'offer'>,
+  bindings: ProcessBindings,
 ): void => {
-  container.bind(Clock).toConstantValue(clock);
-  container.bind(EventChannels).toConstantValue(channels);
-  container.bind(GrantTable).toConstantValue(grants);
-  container.bind(XenStore).toConstantValue(store);
-  container.bind(Log).toConstantValue({ write: log });
-  container.bind(Reporter).toConstantValue({ report });
-  container.bind(CommandLine).toConstantValue({ value: cmdline });
-  if (offer !== undefined) container.bind(Offer).toConstantValue({ values: offer });
+  bindProcess(domain, config, bindings);
   for (const [token, what] of kernels) {
-    container.bind<unknown>(token).toDynamicValue(() => {
+    domain.container.bind<unknown>(token).toDynamicValue(() => {
       throw new XenError('ENOSYS', `a process in a domain of real Xen has no ${what}: its kernel has them`);
     });
   }

@@ -1,3 +1,4 @@
+// Long, since a packet can be wrong in many ways, and each has its test.
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { Domid, SharedPage } from '../../../core/index.js';

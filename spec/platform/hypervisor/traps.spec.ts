@@ -1,3 +1,4 @@
+// Long, since each kind of exception has its frame, its order and its end.
 import { expect } from 'chai';
 import type { EventChannel } from '../../../core/domain/event-channels.js';
 import type { Registers, TrapFrame } from '../../../core/domain/traps.js';

@@ -1,3 +1,4 @@
+// Long, since vCPUs, timers, waits and pauses share the rules of one scheduler.
 import { expect } from 'chai';
 import { firstValueFrom } from 'rxjs';
 import { runstate } from '../../../core/hypervisor/runstate.js';
@@ -42,6 +43,16 @@ describe('the vCPUs of a local machine', () => {
     const here = from.get(EventChannels).bindInterdomain(to.domid, there.port);
     await machine.idle();
     return [here, there] as const;
+  };
+  /** A machine with a guest that notes each upcall of a channel, and its sender; nothing is pending, and nothing noted. */
+  const listening = async () => {
+    await make();
+    const [a, sender] = [await guest('a'), await guest('sender')];
+    const [toA, atA] = await channel(sender, a);
+    atA.subscribe(note('upcall'));
+    await machine.idle();
+    trace.length = 0;
+    return { a, sender, toA, atA };
   };
 
   beforeEach(() => {
@@ -394,12 +405,7 @@ describe('the vCPUs of a local machine', () => {
 
   describe('with the scheduling operations', () => {
     it('block until an event has come, and resume after its upcall', async () => {
-      await make();
-      const [a, sender] = [await guest('a'), await guest('sender')];
-      const [toA, atA] = await channel(sender, a);
-      atA.subscribe(note('upcall'));
-      await machine.idle();
-      trace.length = 0;
+      const { a, toA } = await listening();
       vcpu(a).upcallMask = true;
       const done = a.get(Sched).block().then(note('resumed'));
       expect(vcpu(a).upcallMask).to.equal(false);
@@ -411,12 +417,7 @@ describe('the vCPUs of a local machine', () => {
     });
 
     it('do not sleep over an event that came before they block', async () => {
-      await make();
-      const [a, sender] = [await guest('a'), await guest('sender')];
-      const [toA, atA] = await channel(sender, a);
-      atA.subscribe(note('upcall'));
-      await machine.idle();
-      trace.length = 0;
+      const { a, toA } = await listening();
       vcpu(a).upcallMask = true;
       toA.notify();
       await machine.idle();
@@ -426,12 +427,7 @@ describe('the vCPUs of a local machine', () => {
     });
 
     it('keep events while upcalls are masked, and get them all when they are not', async () => {
-      await make();
-      const [a, sender] = [await guest('a'), await guest('sender')];
-      const [toA, atA] = await channel(sender, a);
-      atA.subscribe(note('upcall'));
-      await machine.idle();
-      trace.length = 0;
+      const { a, toA } = await listening();
       vcpu(a).upcallMask = true;
       toA.notify();
       toA.notify();
@@ -579,12 +575,7 @@ describe('the vCPUs of a local machine', () => {
   describe('whose domain shuts down', () => {
     for (const reason of shutdownReasons.filter((one) => one !== 'suspend')) {
       it(`tells ${reason}, and is not entered any more`, async () => {
-        await make();
-        const [a, sender] = [await guest('a'), await guest('sender')];
-        const [toA, atA] = await channel(sender, a);
-        atA.subscribe(note('upcall'));
-        await machine.idle();
-        trace.length = 0;
+        const { a, toA } = await listening();
         const told: ShutdownReason[] = [];
         machine.shutdowns$.subscribe((shutdown) => told.push(shutdown.reason));
         void a.get(Sched).shutdown(reason as Exclude<ShutdownReason, 'suspend'>);
