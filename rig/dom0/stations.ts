@@ -15,9 +15,12 @@ export const dom0At = (address: string): Station => ({
   sh: (line) => run('sh', '-c', line),
 });
 
-/** Pings of these many bytes, of which none may be lost. */
+/**
+ * Pings of these many bytes, of which none may be lost; each waits for the answer to the one before, since busybox has room for no more than
+ * one long answer.
+ */
 export const pinged = async (from: Station, to: Station, count: number, size: number): Promise<number> => {
-  const said = await from.sh(`ping -q -c ${count} -i 0.1 -s ${size} ${to.address}`);
+  const said = await from.sh(`ping -q -A -c ${count} -s ${size} ${to.address}`);
   const last = said.split('\n').slice(-3).join('; ');
   check(/ 0% packet loss/.test(said), `ping of ${size} bytes from ${from.name} to ${to.name}: ${last}`);
   return count;
