@@ -26,6 +26,11 @@ export class ResponseJournal {
     this.response = new Int32Array(responseWords);
   }
 
+  /** Makes both notes say nothing of the slots from `index` on, whatever lies there. */
+  begin(index: number): void {
+    for (let note = 0; note < 2; note++) Atomics.store(this.words, sring.pad + note * NOTE + RESPONSE, index ^ MARK);
+  }
+
   /** Where the note for the slot before `index` has the response. */
   place(index: number): number {
     return sring.pad + (index & 1) * NOTE;
