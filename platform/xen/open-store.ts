@@ -12,7 +12,6 @@ export type StoreWay = 'socket' | 'xenbus';
 /** A client of the store, and what became of its connection. */
 export interface OpenStore extends Disposable {
   readonly store: WireXenStore | DeviceXenStore;
-  readonly way: StoreWay;
   /** Resolves, with the reason, when the connection is lost or closed. */
   readonly lost: Promise<Error>;
 }
@@ -34,7 +33,7 @@ export const openStore = async (
     throw new XenUnavailable(`${XENSTORED_SOCKET} does not answer (${code}): ${advice}`);
   }
   const store = new WireXenStore(transport);
-  return { store, way, lost: transport.lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
+  return { store, lost: transport.lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
 };
 
 /** The store by the device that `open` opens, which it does twice. @throws what it throws, with nothing left open */
@@ -49,7 +48,7 @@ export const openDeviceStore = (open: () => XenDevice): OpenStore => {
   }
   const store = new DeviceXenStore(requests, watches);
   const lost = Promise.race([requests.lost, watches.lost]);
-  return { store, way: 'xenbus', lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
+  return { store, lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
 };
 
 const transportOf = ({ fd }: XenDevice): StreamTransport => new StreamTransport(deviceStream(fd));
