@@ -1,13 +1,13 @@
-/** Those who wait until nothing is pending. */
+/** Those who wait until an end of a ring has nothing to do. */
 export class Idle {
-  readonly #pending: () => number;
+  readonly #isBusy: () => boolean;
   #waiting: (() => void)[] = [];
 
-  constructor(pending: () => number) {
-    this.#pending = pending;
+  constructor(isBusy: () => boolean) {
+    this.#isBusy = isBusy;
   }
 
-  /** Resolves when nothing is pending. */
+  /** Resolves when there is nothing to do. */
   wait(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiting.push(resolve);
@@ -15,9 +15,9 @@ export class Idle {
     });
   }
 
-  /** To be called whenever less is pending. */
+  /** To be called whenever there may be nothing to do any more. */
   tell(): void {
-    if (this.#waiting.length === 0 || this.#pending() > 0) return;
+    if (this.#waiting.length === 0 || this.#isBusy()) return;
     const tell = this.#waiting;
     this.#waiting = [];
     for (const resolve of tell) resolve();

@@ -60,7 +60,7 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
   #lengthsEnd = 0;
   #lengthsBegin = 0;
   #closed = false;
-  readonly #idle = new Idle(() => this.pending);
+  readonly #idle = new Idle(() => this.pending > 0);
 
   constructor(
     ring: BackRing<Q, R, Id>,

@@ -52,7 +52,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   readonly #turns: Turn<Q, R, Id>[] = [];
   #flushing = false;
   #left = 0;
-  readonly #idle = new Idle(() => this.pending);
+  readonly #idle = new Idle(() => this.pending > 0);
   #closed = false;
 
   constructor(ring: BackRing<Q, R, Id>, options: ResponsesOptions<Q, R, Id>) {
