@@ -88,7 +88,7 @@ describe('a guest and the kernel, over a TAP device', function () {
     expect(await host.ping(parseIpv4(KERNEL), 7, 1000)).to.be.a('number');
   });
 
-  withTools('echoes datagrams that socat sends, whose checksums the bridge finishes', ['socat'], async () => {
+  withTools('echoes datagrams that socat sends, whose checksums each end leaves to the other', ['socat'], async () => {
     host.bind(7, ({ from, port, data }) => {
       const copy = data.slice();
       void host.resolve(from).then((to) => {

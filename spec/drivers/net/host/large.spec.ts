@@ -97,6 +97,22 @@ for (const offload of [true, false]) {
       expect(Buffer.compare(readFileSync(source), readFileSync(target))).to.equal(0);
     };
 
+    it(`has the checksums of the near kernel's datagrams finished by ${offload ? 'the far kernel' : 'the bridge'}`, async () => {
+      // It verifies what comes for a port that nobody listens at before it counts it as such.
+      const counted = async (): Promise<readonly (string | undefined)[]> => {
+        const text = await run('ip', ['netns', 'exec', far.ns, 'cat', '/proc/net/snmp']);
+        const [names, values] = [...text.matchAll(/^Udp: (.*)$/gm)].map(([, line = '']) => line.split(' '));
+        return ['NoPorts', 'InCsumErrors'].map((name) => values?.[names?.indexOf(name) ?? -1]);
+      };
+      expect(await counted()).to.deep.equal(['0', '0']);
+      const before = tapPort.statistics.checksummed;
+      const args = ['netns', 'exec', near.ns, 'socat', '-u', '-b', '1000', '-', `UDP:${far.v4}:9`];
+      await run('ip', args, 'x'.repeat(999));
+      while ((await counted()).join() === '0,0');
+      expect(await counted()).to.deep.equal(['1', '0']);
+      expect(tapPort.statistics.checksummed - before).to.equal(offload ? 0 : 1);
+    });
+
     for (const version of [4, 6] as const) {
       it(`brings the near kernel's large packets over IPv${version} into the guest, and ${offload ? 'whole' : 'cut'} to the far one`, async () => {
         const before = { ...nic.statistics, segmented: tapPort.statistics.segmented };
