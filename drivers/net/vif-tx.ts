@@ -1,4 +1,4 @@
-import type { Subscription } from 'rxjs';
+import { Subscription } from 'rxjs';
 import {
   type BackGrants,
   type BackLink,
@@ -18,7 +18,7 @@ import { MAC_BYTES } from './mac.js';
 import type { MulticastFilter } from './multicast-filter.js';
 import type { DropReason } from './port-statistics.js';
 import { ETHERNET_HEADER, FATAL_SLOTS, MAX_EXTRAS, MAX_SLOTS, type vif } from './protocol.js';
-import { RateLimit } from './rate-limit.js';
+import { type Rate, RateLimit } from './rate-limit.js';
 import {
   extraType,
   type GsoType,
@@ -64,6 +64,7 @@ export class VifTx implements Disposable {
   readonly #copy: (segments: Parameters<BackGrants['copyAllFrom']>[0]) => void;
   readonly #limit = new RateLimit();
   #waiting = false;
+  #timer = Subscription.EMPTY;
   /** By packet of the batch: where it lies, none of it when it is dropped; what is known of it; and how it is answered. */
   readonly #offsets = new Int32Array(BATCH_PACKETS);
   readonly #lengths = new Int32Array(BATCH_PACKETS);
@@ -106,9 +107,13 @@ export class VifTx implements Disposable {
     return this.#staging;
   }
 
-  /** What it may send, from now on. */
-  get limit(): RateLimit {
-    return this.#limit;
+  /** What it may send, from now on; what waits for a limit before this one is looked at again at once. */
+  limit(rate: Rate | undefined, now: number): void {
+    this.#limit.set(rate, now);
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#timer.unsubscribe();
+    this.#ring.again();
   }
 
   [Symbol.dispose](): void {
@@ -135,12 +140,11 @@ export class VifTx implements Disposable {
     }
     if (!this.#waiting) {
       this.#waiting = true;
-      const timer = this.#clock.timer$(wait).subscribe(() => {
-        this.#subscription.remove(timer);
+      this.#timer = this.#clock.timer$(wait).subscribe(() => {
         this.#waiting = false;
         this.#ring.again();
       });
-      this.#subscription.add(timer);
+      this.#subscription.add(this.#timer);
     }
     return false;
   }

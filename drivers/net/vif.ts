@@ -29,7 +29,7 @@ export class Vif implements BridgePort, Disposable {
   readonly mtu: number;
   readonly #side: BridgeSide;
   readonly #groups = new MulticastFilter();
-  readonly #filters: boolean;
+  #filters: boolean;
   readonly #tx: readonly VifTx[];
   readonly #rx: readonly VifRx[];
   readonly #log: Log;
@@ -89,7 +89,12 @@ export class Vif implements BridgePort, Disposable {
 
   /** What the guest may send from now on, on each queue. */
   limit(rate: Rate | undefined, now: number): void {
-    for (const tx of this.#tx) tx.limit.set(rate, now);
+    for (const tx of this.#tx) tx.limit(rate, now);
+  }
+
+  /** Whether the guest is sent only frames to groups that it has joined, from now on. */
+  filterGroups(filters: boolean): void {
+    this.#filters = filters;
   }
 
   deliver(frame: Frame): void {
