@@ -254,20 +254,6 @@ onLans('an interface of class vif', ({ backend, station, raw, rig }) => {
     await nic.close();
   });
 
-  it('copies one page for several queues at once (XSA-406)', async () => {
-    const bridge = await backend();
-    const seen = await station(bridge);
-    const vif = await raw(bridge);
-    const page = vif.share1();
-    page.bytes.set(frameOf({ to: seen.mac, from: parseMac('00:16:3e:66:66:66'), length: 60, fill: 1 }));
-    for (let i = 0; i < 200; i++) vif.put({ gref: page.ref, size: 60 });
-    await vif.turn();
-    expect(vif.statuses()).to.deep.equal(Array.from({ length: 200 }, () => 0));
-    await seen.came(200);
-    await vif.close();
-    await seen.nic.close();
-  });
-
   it('dies with its guest, whatever is on its way, and its bridge goes on', async () => {
     const bridge = await backend();
     const [a, b] = [await station(bridge), await station(bridge)];
