@@ -37,8 +37,8 @@ type TxPacket = Packet<View<typeof netifTxRequest, 'id'>, View<typeof netifExtra
 
 /** What takes the frames of a vif. */
 export interface TxSink {
-  /** @param flags of the frame's first slot; `slots` are those of its data */
-  receive(frame: Frame, flags: number, slots: number): void;
+  /** @param flags of the frame's first slot; `slots` are those of its data, `extras` has the bit of each type that it has one of */
+  receive(frame: Frame, flags: number, slots: number, extras: number): void;
   flush(): void;
   publish(): void;
   drop(reason: DropReason): void;
@@ -74,6 +74,7 @@ export class VifTx implements Disposable {
   readonly #statuses = new Int32Array(BATCH_PACKETS);
   readonly #flags = new Int32Array(BATCH_PACKETS);
   readonly #slots = new Int32Array(BATCH_PACKETS);
+  readonly #extraTypes = new Int32Array(BATCH_PACKETS);
   #packets = 0;
   /** Where the next packet goes in the staging pages. */
   #at = 0;
@@ -82,6 +83,7 @@ export class VifTx implements Disposable {
   /** What the extras of the packet say that is added. */
   #gsoType: GsoType = gsoType.none;
   #gsoSize = 0;
+  #types = 0;
 
   constructor(
     ring: TxRing,
@@ -152,6 +154,7 @@ export class VifTx implements Disposable {
   /** Adds a packet to the batch. @throws PeerFault for one that ends the vif (netback.c `xenvif_fatal_tx_err`) */
   #add(packet: TxPacket): void {
     this.#gsoType = gsoType.none;
+    this.#types = 0;
     if (packet.extras > 0 && this.#extras(packet)) return;
     const length = this.#lengthOf(packet);
     if (length < 0) return;
@@ -171,6 +174,7 @@ export class VifTx implements Disposable {
     this.#statuses[i] = netifRsp.okay;
     this.#flags[i] = flags;
     this.#slots[i] = packet.slots;
+    this.#extraTypes[i] = this.#types;
     this.#copies.add(first.gref, first.offset, this.#staging, begin, length, i);
     let at = begin + length;
     for (let slot = 1; slot < packet.slots; slot++) {
@@ -218,6 +222,7 @@ export class VifTx implements Disposable {
     if (packet.extras > MAX_EXTRAS) throw new PeerFault('the number of extras of a tx packet', packet.extras);
     for (let i = 0; i < packet.extras; i++) {
       const { type, u } = packet.extra(i);
+      this.#types |= 1 << type;
       switch (type) {
         case extraType.gso:
           if (u.gso.size === 0) throw new PeerFault('the size of a GSO segment', 0);
@@ -270,7 +275,7 @@ export class VifTx implements Disposable {
       frame.set(offset, length, sum, this.#gsoTypes[i] as GsoType, this.#gsoSizes[i] as number);
       const flags = this.#flags[i] as number;
       if (sum === checksum.blank && !this.#summable(frame, flags)) this.#sink.drop('bad-checksum');
-      else this.#sink.receive(frame, flags, this.#slots[i] as number);
+      else this.#sink.receive(frame, flags, this.#slots[i] as number, this.#extraTypes[i] as number);
     }
     this.#sink.flush();
     for (let i = 0; i < count; i++) {
