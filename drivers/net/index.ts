@@ -15,6 +15,7 @@ export { FrameBatch } from './frame-batch.js';
 export { NetFeatures, NetFrontend } from './frontend.js';
 export { etherType, Headers, ipProtocol, read16, write16 } from './headers.js';
 export { Capture, CaptureFolder } from './host/capture.js';
+export { captureProblem } from './host/capture-folder.js';
 export { Tap, type TapOptions, tapProblem } from './host/tap.js';
 export { TapPort } from './host/tap-port.js';
 export type { BridgeCommandLine, BridgeReport } from './host/uplinks.js';
