@@ -26,7 +26,7 @@ export { type CapturedPacket, readCapture } from './pcap-reader.js';
 export { PcapngWriter, pcapng$ } from './pcapng.js';
 export { type DropReason, dropReasons, PortStatistics } from './port-statistics.js';
 export { ETHERNET_HEADER, MAX_PACKET, MTU, noOffloads, type Offloads, vif } from './protocol.js';
-export { parseRate, type Rate } from './rate-limit.js';
+export { parseRate, parseXlRate, type Rate } from './rate-limit.js';
 export { ReplayPort } from './replay-port.js';
 export { type Passing, Vif } from './vif.js';
 export { type VifConfig, type VifKeys, vifKeys } from './vif-keys.js';
