@@ -8,6 +8,7 @@ import { driverDomain } from './scenarios/driver-domain.js';
 import { grants } from './scenarios/grants.js';
 import { hypercalls } from './scenarios/hypercalls.js';
 import { net } from './scenarios/net.js';
+import { netback } from './scenarios/netback.js';
 import { refusals } from './scenarios/refusals.js';
 import { restart } from './scenarios/restart.js';
 import { rng } from './scenarios/rng.js';
@@ -29,6 +30,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   rng,
   net,
   blkback,
+  netback,
   'driver-domain': driverDomain,
 };
 

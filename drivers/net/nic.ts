@@ -110,6 +110,11 @@ export class Nic implements Disposable {
     };
   }
 
+  /** What has gone through each of its queues since it connected. */
+  get queueStatistics(): readonly { readonly sent: number; readonly received: number }[] {
+    return this.#tx.map(({ sent }, i) => ({ sent, received: this.#rx[i]?.received ?? 0 }));
+  }
+
   /**
    * Sends as many of the frames as there is room for now, in their order, and says how many; their bytes are copied.
    * @throws RangeError for a frame that is shorter than an Ethernet header, or longer than the network takes; Disconnected after the end
