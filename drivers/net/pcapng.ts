@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs';
 import { checksum } from './frame.js';
 import type { Passing, Vif } from './vif.js';
-import { gsoType, rxFlag, txFlag } from './wire.js';
+import { extraType, gsoType, rxFlag, txFlag } from './wire.js';
 
 const SECTION = 0x0a0d0d0a;
 const INTERFACE = 1;
@@ -115,7 +115,7 @@ export class PcapngWriter {
 const sums = { [checksum.unknown]: 'unknown', [checksum.validated]: 'validated', [checksum.blank]: 'blank' } as const;
 
 /** What a ring says of a packet, besides its bytes. */
-const comment = ({ direction, frame, flags, slots }: Passing): string => {
+const comment = ({ direction, frame, flags, slots, extras }: Passing): string => {
   const names =
     direction === 'tx'
       ? [
@@ -131,11 +131,15 @@ const comment = ({ direction, frame, flags, slots }: Passing): string => {
           [rxFlag.extraInfo, 'extra_info'],
         ];
   const set = names.flatMap(([bit, name]) => ((flags & Number(bit)) !== 0 ? [String(name)] : []));
-  const gso =
-    frame.gsoType === gsoType.none
-      ? ''
-      : `; extra gso ${frame.gsoType === gsoType.tcpv4 ? 'tcpv4' : 'tcpv6'}, segments of ${frame.gsoSize}`;
-  return `${direction}: flags ${set.join('|') || 'none'}; slots ${slots}; checksum ${sums[frame.checksum]}${gso}`;
+  const gso = `${frame.gsoType === gsoType.tcpv4 ? 'tcpv4' : 'tcpv6'}, segments of ${frame.gsoSize}`;
+  const told = [
+    `${direction}: flags ${set.join('|') || 'none'}`,
+    `slots ${slots}`,
+    `checksum ${sums[frame.checksum]}`,
+    ...(frame.gsoType === gsoType.none ? [] : [`extra gso ${gso}`]),
+    ...((extras & (1 << extraType.hash)) === 0 ? [] : ['extra hash']),
+  ];
+  return told.join('; ');
 };
 
 /** Nanoseconds since 1970 of a time in ms. */
