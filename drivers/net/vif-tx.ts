@@ -1,4 +1,4 @@
-import type { Subscription } from 'rxjs';
+import { Subscription } from 'rxjs';
 import {
   type BackGrants,
   type BackLink,
@@ -18,7 +18,7 @@ import { MAC_BYTES } from './mac.js';
 import type { MulticastFilter } from './multicast-filter.js';
 import type { DropReason } from './port-statistics.js';
 import { ETHERNET_HEADER, FATAL_SLOTS, MAX_EXTRAS, MAX_SLOTS, type vif } from './protocol.js';
-import { RateLimit } from './rate-limit.js';
+import { type Rate, RateLimit } from './rate-limit.js';
 import {
   extraType,
   type GsoType,
@@ -37,8 +37,8 @@ type TxPacket = Packet<View<typeof netifTxRequest, 'id'>, View<typeof netifExtra
 
 /** What takes the frames of a vif. */
 export interface TxSink {
-  /** @param flags of the frame's first slot; `slots` are those of its data */
-  receive(frame: Frame, flags: number, slots: number): void;
+  /** @param flags of the frame's first slot; `slots` are those of its data, `extras` has the bit of each type that it has one of */
+  receive(frame: Frame, flags: number, slots: number, extras: number): void;
   flush(): void;
   publish(): void;
   drop(reason: DropReason): void;
@@ -64,6 +64,7 @@ export class VifTx implements Disposable {
   readonly #copy: (segments: Parameters<BackGrants['copyAllFrom']>[0]) => void;
   readonly #limit = new RateLimit();
   #waiting = false;
+  #timer = Subscription.EMPTY;
   /** By packet of the batch: where it lies, none of it when it is dropped; what is known of it; and how it is answered. */
   readonly #offsets = new Int32Array(BATCH_PACKETS);
   readonly #lengths = new Int32Array(BATCH_PACKETS);
@@ -73,6 +74,7 @@ export class VifTx implements Disposable {
   readonly #statuses = new Int32Array(BATCH_PACKETS);
   readonly #flags = new Int32Array(BATCH_PACKETS);
   readonly #slots = new Int32Array(BATCH_PACKETS);
+  readonly #extraTypes = new Int32Array(BATCH_PACKETS);
   #packets = 0;
   /** Where the next packet goes in the staging pages. */
   #at = 0;
@@ -81,6 +83,7 @@ export class VifTx implements Disposable {
   /** What the extras of the packet say that is added. */
   #gsoType: GsoType = gsoType.none;
   #gsoSize = 0;
+  #types = 0;
 
   constructor(
     ring: TxRing,
@@ -106,9 +109,13 @@ export class VifTx implements Disposable {
     return this.#staging;
   }
 
-  /** What it may send, from now on. */
-  get limit(): RateLimit {
-    return this.#limit;
+  /** What it may send, from now on; what waits for a limit before this one is looked at again at once. */
+  limit(rate: Rate | undefined, now: number): void {
+    this.#limit.set(rate, now);
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#timer.unsubscribe();
+    this.#ring.again();
   }
 
   [Symbol.dispose](): void {
@@ -135,12 +142,11 @@ export class VifTx implements Disposable {
     }
     if (!this.#waiting) {
       this.#waiting = true;
-      const timer = this.#clock.timer$(wait).subscribe(() => {
-        this.#subscription.remove(timer);
+      this.#timer = this.#clock.timer$(wait).subscribe(() => {
         this.#waiting = false;
         this.#ring.again();
       });
-      this.#subscription.add(timer);
+      this.#subscription.add(this.#timer);
     }
     return false;
   }
@@ -148,6 +154,7 @@ export class VifTx implements Disposable {
   /** Adds a packet to the batch. @throws PeerFault for one that ends the vif (netback.c `xenvif_fatal_tx_err`) */
   #add(packet: TxPacket): void {
     this.#gsoType = gsoType.none;
+    this.#types = 0;
     if (packet.extras > 0 && this.#extras(packet)) return;
     const length = this.#lengthOf(packet);
     if (length < 0) return;
@@ -167,6 +174,7 @@ export class VifTx implements Disposable {
     this.#statuses[i] = netifRsp.okay;
     this.#flags[i] = flags;
     this.#slots[i] = packet.slots;
+    this.#extraTypes[i] = this.#types;
     this.#copies.add(first.gref, first.offset, this.#staging, begin, length, i);
     let at = begin + length;
     for (let slot = 1; slot < packet.slots; slot++) {
@@ -214,6 +222,7 @@ export class VifTx implements Disposable {
     if (packet.extras > MAX_EXTRAS) throw new PeerFault('the number of extras of a tx packet', packet.extras);
     for (let i = 0; i < packet.extras; i++) {
       const { type, u } = packet.extra(i);
+      this.#types |= 1 << type;
       switch (type) {
         case extraType.gso:
           if (u.gso.size === 0) throw new PeerFault('the size of a GSO segment', 0);
@@ -266,7 +275,7 @@ export class VifTx implements Disposable {
       frame.set(offset, length, sum, this.#gsoTypes[i] as GsoType, this.#gsoSizes[i] as number);
       const flags = this.#flags[i] as number;
       if (sum === checksum.blank && !this.#summable(frame, flags)) this.#sink.drop('bad-checksum');
-      else this.#sink.receive(frame, flags, this.#slots[i] as number);
+      else this.#sink.receive(frame, flags, this.#slots[i] as number, this.#extraTypes[i] as number);
     }
     this.#sink.flush();
     for (let i = 0; i < count; i++) {
