@@ -6,7 +6,11 @@ export const ipProtocol = { icmp: 1, tcp: 6, udp: 17 } as const;
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const FRAGMENT = 44;
+const AUTHENTICATION = 51;
 const DESTINATION = 60;
+/** Whether a header may lie between IPv6's and the transport's (skb_checksum_setup_ipv6). */
+const isExtension = (next: number): boolean =>
+  next === HOP_BY_HOP || next === ROUTING || next === FRAGMENT || next === AUTHENTICATION || next === DESTINATION;
 
 /** A 16-bit number of a header. */
 export const read16 = (bytes: Uint8Array, at: number): number =>
@@ -73,12 +77,15 @@ export class Headers {
     if (last > end) return false;
     let next = bytes[ip + 6] as number;
     let at = ip + 40;
-    while (next === HOP_BY_HOP || next === ROUTING || next === DESTINATION) {
+    while (isExtension(next)) {
       if (at + 8 > last) return false;
+      // A fragment that is all of its packet is none (RFC 8200 §4.5).
+      if (next === FRAGMENT && (read16(bytes, at + 2) & 0xfff9) !== 0) return false;
+      const size = bytes[at + 1] as number;
+      const length = next === FRAGMENT ? 8 : next === AUTHENTICATION ? (size + 2) * 4 : (size + 1) * 8;
       next = bytes[at] as number;
-      at += ((bytes[at + 1] as number) + 1) * 8;
+      at += length;
     }
-    if (next === FRAGMENT) return false;
     this.version = 6;
     this.transport = at;
     this.protocol = next;

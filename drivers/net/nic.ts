@@ -1,9 +1,10 @@
 import { distinctUntilChanged, map, type Observable, Subject } from 'rxjs';
 import { Cleanup, type FrontLink, type Log } from '../../core/index.js';
 import { writeChecksum } from './checksum.js';
+import { flowOf } from './flow.js';
 import { type Checksum, checksum, Frame } from './frame.js';
 import type { FrameBatch } from './frame-batch.js';
-import { Headers, read16 } from './headers.js';
+import { Headers } from './headers.js';
 import { type Mac, parseMac } from './mac.js';
 import { NicRx, type RxError } from './nic-rx.js';
 import { NicTx, type WritePart } from './nic-tx.js';
@@ -258,10 +259,7 @@ export class Nic implements Disposable {
   /** One flow keeps to one ring, so that its frames keep their order. */
   #queueOf(bytes: Uint8Array, offset: number, length: number): NicTx {
     const count = this.#tx.length;
-    if (count === 1 || length < 38) return this.#tx[0] as NicTx;
-    let hash = 0;
-    for (let at = offset + 26; at < offset + 38; at += 2) hash = Math.imul(hash ^ read16(bytes, at), 0x01000193);
-    return this.#tx[((hash ^ (hash >>> 15)) >>> 0) % count] as NicTx;
+    return this.#tx[count === 1 ? 0 : flowOf(bytes, offset, length) % count] as NicTx;
   }
 
   #refused(error: RxError): void {

@@ -2,7 +2,7 @@ import { Subscription } from 'rxjs';
 import type { BackGrants, BackLink, Clock, Page, View } from '../../core/index.js';
 import { CopyBatch } from './copy-batch.js';
 import { checksum, Frame } from './frame.js';
-import type { DropReason } from './port-statistics.js';
+import type { PortStatistics } from './port-statistics.js';
 import type { vif } from './protocol.js';
 import { RxBacklog } from './rx-backlog.js';
 import { extraType, gsoType, netifRsp, type netifRxRequest, rxFlag } from './wire.js';
@@ -25,7 +25,8 @@ const PAGE = 4096;
 export interface VifRxOptions {
   /** Whether the frontend tells of new buffers (`feature-rx-notify`). */
   readonly notified: boolean;
-  readonly drop: (reason: DropReason) => void;
+  /** Counts the frames that go into buffers, and those that are dropped. */
+  readonly statistics: Pick<PortStatistics, 'sent' | 'sentBytes' | 'drop'>;
   /** Hears that the frontend has stopped to post buffers, or posts again. */
   readonly onStalled: (stalled: boolean) => void;
 }
@@ -85,7 +86,7 @@ export class VifRx implements Disposable {
   deliver(frame: Frame): void {
     if (this.#closed) return;
     if (this.#stalled) {
-      this.#options.drop('carrier-off');
+      this.#options.statistics.drop('carrier-off');
       return;
     }
     if (this.#backlog.count === 0 && this.#send(frame)) return;
@@ -120,6 +121,9 @@ export class VifRx implements Disposable {
       return false;
     }
     this.#hungrySince = undefined;
+    const { statistics } = this.#options;
+    statistics.sent++;
+    statistics.sentBytes += frame.length;
     if (this.#copies.count >= BATCH_COPIES) this.#answer();
     return true;
   }
@@ -161,7 +165,7 @@ export class VifRx implements Disposable {
   }
 
   readonly #failed = (slot: number): void => {
-    if ((this.#statuses[slot] as number) > 0) this.#options.drop('bad-grant');
+    if ((this.#statuses[slot] as number) > 0) this.#options.statistics.drop('bad-grant');
     this.#statuses[slot] = netifRsp.error;
   };
 
@@ -170,7 +174,7 @@ export class VifRx implements Disposable {
     const { notified } = this.#options;
     const first = this.#backlog.count === 0;
     if (!this.#backlog.push(frame, now + (notified ? RX_DRAIN_TIMEOUT : RX_POLL))) {
-      this.#options.drop('no-room');
+      this.#options.statistics.drop('no-room');
       return;
     }
     this.#hungrySince ??= now;
@@ -216,7 +220,7 @@ export class VifRx implements Disposable {
     const now = this.#clock.now();
     while (this.#backlog.count > 0 && this.#backlog.expires <= now) {
       this.#backlog.shift();
-      this.#options.drop('expired');
+      this.#options.statistics.drop('expired');
     }
     if (this.#options.notified && this.#hungrySince !== undefined && now - this.#hungrySince >= RX_STALL_TIMEOUT) {
       this.#stall();
@@ -227,7 +231,7 @@ export class VifRx implements Disposable {
 
   #stall(): void {
     this.#stalled = true;
-    for (let left = this.#backlog.count; left > 0; left--) this.#options.drop('carrier-off');
+    for (let left = this.#backlog.count; left > 0; left--) this.#options.statistics.drop('carrier-off');
     this.#backlog.clear();
     this.#timer.unsubscribe();
     this.#options.onStalled(true);

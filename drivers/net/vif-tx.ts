@@ -10,6 +10,7 @@ import {
   PeerFault,
   type View,
 } from '../../core/index.js';
+import { writeBlankChecksum } from './checksum.js';
 import { CopyBatch } from './copy-batch.js';
 import { type Checksum, checksum, Frame } from './frame.js';
 import { Headers } from './headers.js';
@@ -153,7 +154,7 @@ export class VifTx implements Disposable {
     const first = packet.slot(0);
     const { flags } = first;
     let sum: Checksum = checksum.unknown;
-    // A large packet's checksums are always made anew (netback.c `checksum_setup`).
+    // A large packet's checksums are always made anew.
     if ((flags & txFlag.csumBlank) !== 0 || this.#gsoType !== gsoType.none) sum = checksum.blank;
     else if ((flags & txFlag.dataValidated) !== 0) sum = checksum.validated;
     const i = this.#packets++;
@@ -263,15 +264,25 @@ export class VifTx implements Disposable {
       const sum = this.#checksums[i] as Checksum;
       frame.page = this.#staging;
       frame.set(offset, length, sum, this.#gsoTypes[i] as GsoType, this.#gsoSizes[i] as number);
-      // netback.c `checksum_setup`: what is to be summed has to be TCP or UDP.
-      if (sum === checksum.blank && !this.#headers.parse(frame.bytes, offset, length)) this.#sink.drop('bad-checksum');
-      else this.#sink.receive(frame, this.#flags[i] as number, this.#slots[i] as number);
+      const flags = this.#flags[i] as number;
+      if (sum === checksum.blank && !this.#summable(frame, flags)) this.#sink.drop('bad-checksum');
+      else this.#sink.receive(frame, flags, this.#slots[i] as number);
     }
     this.#sink.flush();
     for (let i = 0; i < count; i++) {
       this.#status = this.#statuses[i] as number;
       packets.answer(this.#answer);
     }
+  }
+
+  /**
+   * Whether a checksum is one that can be finished, of TCP or UDP. A large packet that does not say that its is blank holds any other in its
+   * place (netback.c `checksum_setup`: `recalculate_partial_csum`).
+   */
+  #summable({ bytes, offset, length }: Frame, flags: number): boolean {
+    if (!this.#headers.parse(bytes, offset, length)) return false;
+    if ((flags & txFlag.csumBlank) === 0) writeBlankChecksum(bytes, this.#headers);
+    return true;
   }
 
   readonly #failed = (packet: number): void => {

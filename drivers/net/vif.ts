@@ -1,8 +1,8 @@
 import { type Observable, Subject } from 'rxjs';
 import { type BackLink, Cleanup, type Clock, type Log } from '../../core/index.js';
 import type { Bridge, BridgePort, BridgeSide } from './bridge.js';
+import { flowOf } from './flow.js';
 import type { Frame } from './frame.js';
-import { read16 } from './headers.js';
 import { MulticastFilter } from './multicast-filter.js';
 import { type DropReason, PortStatistics } from './port-statistics.js';
 import { type Offloads, offloadsOf, type vif } from './protocol.js';
@@ -24,7 +24,7 @@ export interface Passing {
 export class Vif implements BridgePort, Disposable {
   /** As its directory: `vif3.0` is interface 0 of domain 3. */
   readonly name: string;
-  readonly statistics = new PortStatistics();
+  readonly statistics: PortStatistics;
   readonly offloads: Offloads;
   readonly mtu: number;
   readonly #side: BridgeSide;
@@ -46,16 +46,17 @@ export class Vif implements BridgePort, Disposable {
     this.#filters = peer['request-multicast-control'];
     this.#log = log;
     this.#source = device.path;
+    this.statistics = new PortStatistics((reason) => this.#tell(reason));
     const sink = {
       receive: (frame: Frame, flags: number, slots: number): void => this.#receive(frame, flags, slots),
       flush: (): void => this.#side.flush(),
       publish: (): void => this.#side.publish(),
-      drop: (reason: DropReason): void => this.#drop(reason),
+      drop: (reason: DropReason): void => this.statistics.drop(reason),
     };
     const made = new Cleanup();
     const options = {
       notified: peer['feature-rx-notify'],
-      drop: sink.drop,
+      statistics: this.statistics,
       onStalled: (stalled: boolean): void => this.#onStalled(stalled),
     };
     try {
@@ -96,11 +97,11 @@ export class Vif implements BridgePort, Disposable {
       this.statistics.drop('not-joined');
       return;
     }
-    this.statistics.sent++;
-    this.statistics.sentBytes += frame.length;
     if (this.#passing$.observed)
       this.#passing$.next({ direction: 'rx', frame, flags: rxFlagsOf(frame), slots: Math.ceil(frame.length / 4096) });
-    (this.#rx[this.#rx.length === 1 ? 0 : flowOf(frame) % this.#rx.length] as VifRx).deliver(frame);
+    const { bytes, offset, length } = frame;
+    const queues = this.#rx.length;
+    (this.#rx[queues === 1 ? 0 : flowOf(bytes, offset, length) % queues] as VifRx).deliver(frame);
   }
 
   flush(): void {
@@ -125,9 +126,9 @@ export class Vif implements BridgePort, Disposable {
     this.#side.receive(frame);
   }
 
-  /** Counts what goes no further, and says so in the log when it is the first for that reason. */
-  #drop(reason: DropReason): void {
-    if (!this.statistics.drop(reason)) return;
+  /** Names in the log what is dropped, once for each reason; a filter that its guest has asked for is none. */
+  #tell(reason: DropReason): void {
+    if (reason === 'not-joined') return;
     this.#log.write({
       level: 'warning',
       source: this.#source,
@@ -146,12 +147,3 @@ export class Vif implements BridgePort, Disposable {
     this.#carrier$.next(!stalled);
   }
 }
-
-/** A number that the frames of one flow share: by addresses and ports of IPv4, else by the stations. */
-const flowOf = ({ bytes, offset, length }: Frame): number => {
-  const isIp = length >= 38 && read16(bytes, offset + 12) === 0x0800;
-  let hash = 0;
-  for (let at = offset + (isIp ? 26 : 0), end = at + 12; at < end; at += 2)
-    hash = Math.imul(hash ^ read16(bytes, at), 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
-};
