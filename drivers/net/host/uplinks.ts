@@ -12,7 +12,7 @@ import { TapPort, type TapPortOptions } from './tap-port.js';
 export type BridgeCommandLine = {
   /** The folder that captures of its vifs go to. */
   readonly pcap?: string | undefined;
-  /** A TAP device on the bridge `name`, `xenbr0` without it. */
+  /** A TAP device on the bridge `name`, `xenbr0` without it; with `offload` false it takes and gives whole frames alone. */
   readonly tap?:
     | {
         readonly name: string;
