@@ -161,7 +161,7 @@ export {
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
-export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
+export type { Done, Fill, Lost, RequestRing } from './xenbus/request-ring.js';
 export type { Serve } from './xenbus/responses.js';
 export {
   type BackEnd,
