@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
+import type { BridgeCommandLine } from './bridge-command-line.js';
 import { captureProblem } from './capture-folder.js';
 import { tapProblem } from './tap.js';
-import type { BridgeCommandLine } from './uplinks.js';
 
 /** What was given of {@link serving}'s options. */
 interface Given {
