@@ -53,6 +53,8 @@ export class FrontRings implements Disposable {
         const options: PumpOptions = {
           notify: () => channel.notify(),
           again: () => channel.retrigger(),
+          hold: () => channel.hold(),
+          release: () => channel.release(),
           ...(group.length === 1 && { linger: (isThere) => channel.linger(isThere) }),
           onError,
         };

@@ -6,7 +6,7 @@ import type { PacketShape, RingFormat } from '../abi/ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import { PeerFault } from '../errors.js';
 import { type Packet, PacketSlots } from './packet-slots.js';
-import { MOST, type PumpOptions } from './pump-options.js';
+import { MOST, neverHold, type PumpOptions } from './pump-options.js';
 
 /** Takes packets off a ring, and answers them in their order. */
 export interface Packets<Q extends Struct, R extends Struct, Id, X extends Struct> {
@@ -49,6 +49,8 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
   declare private readonly draft: Draft<R, Id> & RecordDraft;
   readonly #notify: () => void;
   readonly #again: () => void;
+  readonly #hold: () => void;
+  readonly #release: () => void;
   readonly #bounded: boolean;
   readonly #onError: (error: unknown) => void;
   #handler: ((packets: Packets<Q, R, Id, X>) => void) | undefined;
@@ -87,6 +89,8 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
     this.lengths = new Int32Array(ring.entries);
     this.#notify = options.notify;
     this.#again = options.again ?? (() => {});
+    this.#hold = options.hold ?? neverHold;
+    this.#release = options.release ?? neverHold;
     this.#bounded = options.again !== undefined;
     this.#onError = options.onError;
   }
@@ -185,10 +189,16 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
         vain++;
         continue;
       }
-      left = this.#offer(count, this.#handler);
+      // What a handler sends on is told of together with the answers: often it is the same domain's.
+      this.#hold();
+      try {
+        left = this.#offer(count, this.#handler);
+        this.push();
+      } finally {
+        this.#release();
+      }
       if (left === count) vain++;
       total += count - left;
-      this.push();
     }
     this.#leftBehind = left;
     return total;

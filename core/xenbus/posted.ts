@@ -5,7 +5,7 @@ import type { PacketShape, RingFormat } from '../abi/ring.js';
 import type { Slot, Struct, View } from '../abi/struct.js';
 import { PeerFault } from '../errors.js';
 import { type Packet, PacketSlots } from './packet-slots.js';
-import { MOST, type PumpOptions } from './pump-options.js';
+import { MOST, neverHold, type PumpOptions } from './pump-options.js';
 
 /** The packets that came into posted buffers. */
 export interface Arrivals<R extends Struct, X extends Struct> {
@@ -43,6 +43,8 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
   declare private readonly packet: PacketSlots<View<R>, X>;
   readonly #notify: () => void;
   readonly #again: (() => void) | undefined;
+  readonly #hold: () => void;
+  readonly #release: () => void;
   readonly #onError: (error: unknown) => void;
   #fill: ((slot: Slot<Q>, i: number) => void) | undefined;
   #handler: ((arrivals: Arrivals<R, X>) => void) | undefined;
@@ -68,6 +70,8 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
     );
     this.#notify = options.notify;
     this.#again = options.again;
+    this.#hold = options.hold ?? neverHold;
+    this.#release = options.release ?? neverHold;
     this.#onError = options.onError;
   }
 
@@ -122,10 +126,16 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
         vain++;
         continue;
       }
-      left = this.#offer(count, this.#handler);
+      // What a handler sends may come back at once: its peer is to find the buffers posted.
+      this.#hold();
+      try {
+        left = this.#offer(count, this.#handler);
+        this.#post();
+      } finally {
+        this.#release();
+      }
       if (left === count) vain++;
       total += count - left;
-      this.#post();
     }
     return total;
   }

@@ -27,6 +27,7 @@ export class Vif implements BridgePort, Disposable {
   readonly statistics = new PortStatistics();
   readonly offloads: Offloads;
   readonly mtu: number;
+  readonly takesParts = true;
   readonly #side: BridgeSide;
   readonly #groups = new MulticastFilter();
   readonly #filters: boolean;
@@ -46,7 +47,11 @@ export class Vif implements BridgePort, Disposable {
     this.#filters = peer['request-multicast-control'];
     this.#log = log;
     this.#source = device.path;
+    const passing$ = this.#passing$;
     const sink = {
+      get wantsWhole(): boolean {
+        return passing$.observed;
+      },
       receive: (frame: Frame, flags: number, slots: number): void => this.#receive(frame, flags, slots),
       flush: (): void => this.#side.flush(),
       publish: (): void => this.#side.publish(),
@@ -96,6 +101,8 @@ export class Vif implements BridgePort, Disposable {
       this.statistics.drop('not-joined');
       return;
     }
+    // Who looks on sees whole frames; one that cannot be had goes no further.
+    if (this.#passing$.observed && !frame.fetch()) return;
     this.statistics.sent++;
     this.statistics.sentBytes += frame.length;
     if (this.#passing$.observed)
