@@ -140,6 +140,7 @@ export {
 export type { FrontLink, FrontNegotiation } from './xenbus/front-link.js';
 export { type FrontState, type FrontStep, frontendTable, frontSteps } from './xenbus/front-table.js';
 export { flag, type Key, type Keys, type KeyValues, oneOf, text, uint } from './xenbus/keys.js';
+export { latestMap } from './xenbus/latest-map.js';
 export { Offer } from './xenbus/offer.js';
 export type { PacketReceiver, Packets } from './xenbus/packet-responses.js';
 export type { PacketSender } from './xenbus/packet-sender.js';
@@ -162,7 +163,7 @@ export {
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
-export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
+export type { Done, Fill, Lost, RequestRing } from './xenbus/request-ring.js';
 export type { Serve } from './xenbus/responses.js';
 export {
   type BackEnd,

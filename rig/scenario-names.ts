@@ -11,5 +11,6 @@ export const scenarioNames: readonly string[] = [
   'rng',
   'net',
   'blkback',
+  'netback',
   'driver-domain',
 ];

@@ -3,7 +3,11 @@ import { cpSync, mkdirSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Modules that run in the rig besides what is published. */
-const MORE = ['dist/rig/dom0.js', 'dist/rig/guests/rng.js', 'dist/rig/guests/disk.js', 'dist/examples/rng/backend.js'];
+const MORE = [
+  'dist/rig/dom0.js',
+  ...['rng', 'disk', 'net-host', 'net-switch'].map((guest) => `dist/rig/guests/${guest}.js`),
+  'dist/examples/rng/backend.js',
+];
 
 /** Packages that the published package does not have built in; koffi without its sources. */
 const PACKAGES = ['commander', 'koffi'];

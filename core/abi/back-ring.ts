@@ -64,9 +64,10 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
     this.record = this.#record();
     this.reqConsPvt = this.rspProdPvt = this.rspProd = Atomics.load(words, sring.rspProd);
     const responseWords = response.layout.size / 4;
-    this.journal = options.journal ? new ResponseJournal(words, responseWords) : undefined;
+    this.journal = options.journal && new ResponseJournal(words, responseWords);
     const count = this.unconsumed();
-    if (this.journal !== undefined) this.#recover(this.journal, count, responseWords);
+    if (options.journal === 'begin') this.journal?.begin(this.rspProd);
+    else if (this.journal !== undefined) this.#takeUp(this.journal, count, responseWords);
   }
 
   /** The index of the next request to take. */
@@ -224,7 +225,7 @@ export class BackRing<Q extends Struct = Struct, R extends Struct = Struct, Id e
   }
 
   /** Takes the slots of which a backend that died had put responses in for answered; the next push publishes them. */
-  #recover(journal: ResponseJournal, count: number, responseWords: number): void {
+  #takeUp(journal: ResponseJournal, count: number, responseWords: number): void {
     const end = journal.end(this.rspProd, count);
     if (end === this.rspProd) return;
     const slot = ENTRIES + ((end - 1) & this.mask) * this.slotWords;

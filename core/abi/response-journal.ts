@@ -1,8 +1,9 @@
 import { sring } from './ring.js';
 
+/** Words of the longest response that can be noted. */
+export const NOTED_WORDS = 4;
 /** Words of a note: a response, and the index behind its slot. */
-const NOTE = 5;
-const RESPONSE = 4;
+const NOTE = NOTED_WORDS + 1;
 /** What an index is noted with, so that a page that was never noted on holds none that is near. */
 const MARK = 0x52534a4c;
 
@@ -20,10 +21,15 @@ export class ResponseJournal {
 
   /** @throws RangeError for responses that a note has no room for */
   constructor(words: Int32Array, responseWords: number) {
-    if (responseWords > RESPONSE) throw new RangeError(`a response of ${responseWords} words cannot be noted`);
+    if (responseWords > NOTED_WORDS) throw new RangeError(`a response of ${responseWords} words cannot be noted`);
     this.words = words;
     this.length = responseWords;
     this.response = new Int32Array(responseWords);
+  }
+
+  /** Makes both notes say nothing of the slots from `index` on, whatever lies there. */
+  begin(index: number): void {
+    for (let note = 0; note < 2; note++) Atomics.store(this.words, sring.pad + note * NOTE + NOTED_WORDS, index ^ MARK);
   }
 
   /** Where the note for the slot before `index` has the response. */
@@ -36,7 +42,7 @@ export class ResponseJournal {
     const { words, response, length } = this;
     const note = sring.pad + (index & 1) * NOTE;
     for (let i = 0; i < length; i++) words[note + i] = response[i] as number;
-    Atomics.store(words, note + RESPONSE, index ^ MARK);
+    Atomics.store(words, note + NOTED_WORDS, index ^ MARK);
     for (let i = 0; i < length; i++) words[slot + i] = response[i] as number;
   }
 
@@ -44,7 +50,7 @@ export class ResponseJournal {
   end(from: number, count: number): number {
     let end = 0;
     for (let note = 0; note < 2; note++) {
-      const index = Atomics.load(this.words, sring.pad + note * NOTE + RESPONSE) ^ MARK;
+      const index = Atomics.load(this.words, sring.pad + note * NOTE + NOTED_WORDS) ^ MARK;
       const ahead = (index - from) >>> 0;
       if (ahead <= count && ahead > end && (index & 1) === note) end = ahead;
     }

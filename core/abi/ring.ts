@@ -48,10 +48,11 @@ export interface RingOptions {
    */
   readonly holdOff?: number;
   /**
-   * Whether a backend notes each response before it puts it into its slot, so that the next one to attach to the page knows which slots hold
-   * responses that were not published, and which still hold requests, wherever the one before it died.
+   * Has a backend note each response before it puts it into its slot, so that the next one to attach to the page knows which slots hold
+   * responses that were not published, and which still hold requests, wherever the one before it died. `takeUp` goes on from the notes of
+   * such a one; `begin` takes nothing on the page for a note: the frontend has just shared it.
    */
-  readonly journal?: boolean;
+  readonly journal?: 'begin' | 'takeUp';
 }
 
 /** A ring's format in one ABI. */

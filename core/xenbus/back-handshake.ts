@@ -160,7 +160,8 @@ export class BackHandshake extends Handshake<BackStep> {
   async #prepare(look: Look): Promise<boolean> {
     const { path } = this.device;
     const { toolstack: told, backend } = this.#protocol.keys;
-    const life = new BackLife(await readKeys(this.environment.store, path, told?.backend ?? {}));
+    const keys = await readKeys(this.environment.store, path, told?.backend ?? {});
+    const life = new BackLife(keys, { takesUp: true });
     Object.assign(
       life.own,
       await readKeys(this.environment.store, path, { ...backend?.InitWait, ...backend?.Connected }),

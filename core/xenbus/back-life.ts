@@ -20,6 +20,7 @@ export interface MappedRings {
 /** What a backend holds of one life of its device, from its offer until the frontend is Closed. */
 export class BackLife {
   readonly toolstack: AnyValues;
+  readonly takesUp: boolean;
   /** Offered and published values; the same object for as long as the life lasts. */
   readonly own: Record<string, unknown> = {};
   /** The driver's. */
@@ -33,8 +34,10 @@ export class BackLife {
   #queues: readonly BackRings[] = [];
   #quiet = false;
 
-  constructor(toolstack: AnyValues) {
+  /** @param takesUp whether it goes on with rings that an earlier life of this end has left, instead of an offer */
+  constructor(toolstack: AnyValues, { takesUp = false }: { readonly takesUp?: boolean } = {}) {
     this.toolstack = toolstack;
+    this.takesUp = takesUp;
   }
 
   /** Whether the link has ended: nothing more is handed to the driver. */
@@ -77,7 +80,8 @@ export class BackLife {
     this.#queues = mapped;
     for (let queue = 0; queue < queues; queue++) {
       const prefix = prefixOf(queue, queues);
-      mapped.push(this.#mapped.use(new BackRings(environment, device, protocol, keys, prefix, onError)));
+      const options = { prefix, takesUp: this.takesUp, onError };
+      mapped.push(this.#mapped.use(new BackRings(environment, device, protocol, keys, options)));
     }
     return { queues: mapped, grants: this.#mapped.use(new PeerGrants(environment.grants, device.otherend)) };
   }

@@ -32,6 +32,16 @@ export interface BackPump {
   abandon?(): void;
 }
 
+/** Where a queue's keys lie, and whether its rings are what an earlier life of this end has left. */
+export interface BackRingsOptions {
+  /** Below the frontend's directory. */
+  readonly prefix: string;
+  /** What was answered there, and not published, is published then (`Protocol.repeatable`). */
+  readonly takesUp: boolean;
+  /** Hears what callbacks throw that is no answer. */
+  readonly onError: (error: unknown) => void;
+}
+
 /** The rings of a frontend's device, or of one of its queues, mapped, and their event channels, bound. */
 export class BackRings implements Disposable {
   /** The ends that the driver is handed, by the names of their rings; the only ring of its class is `ring`. */
@@ -40,17 +50,13 @@ export class BackRings implements Disposable {
   readonly #mapped = new Cleanup();
   #lied: (error: unknown) => void = () => {};
 
-  /**
-   * @param prefix where the queue's keys lie below the frontend's directory
-   * @throws PeerFault when they cannot be: what the frontend wrote is at fault
-   */
+  /** @throws PeerFault when they cannot be: what the frontend wrote is at fault */
   constructor(
     { grants, channels }: HandshakeEnvironment,
     { otherend, otherendPath }: DeviceInfo,
     protocol: AnyProtocol,
     keys: AnyValues,
-    prefix: string,
-    onError: (error: unknown) => void,
+    { prefix, takesUp, onError }: BackRingsOptions,
   ) {
     const wires = wiresOf(protocol);
     const ends: Record<string, BackPump> = {};
@@ -80,7 +86,7 @@ export class BackRings implements Disposable {
           onError,
         };
         const pumps = group.map((wire, i) => {
-          const pump = this.#pumpOf(wire, (pages[i] as Page).words, protocol, keys, options);
+          const pump = this.#pumpOf(wire, (pages[i] as Page).words, protocol, keys, takesUp, options);
           ends[wire.name ?? 'ring'] = pump;
           return pump;
         });
@@ -133,11 +139,20 @@ export class BackRings implements Disposable {
     this.#mapped[Symbol.dispose]();
   }
 
-  #pumpOf({ format }: Wire, words: Int32Array, protocol: AnyProtocol, keys: AnyValues, options: PumpOptions): BackPump {
+  #pumpOf(
+    { format }: Wire,
+    words: Int32Array,
+    protocol: AnyProtocol,
+    keys: AnyValues,
+    takesUp: boolean,
+    options: PumpOptions,
+  ): BackPump {
     const abi = abiOf(keys);
     if (!('kind' in format)) {
-      const journal = protocol.repeatable ?? false;
-      const ring = new BackRing(words, format as RingFormat<never, never, never>, { abi, journal });
+      const ring = new BackRing(words, format as RingFormat<never, never, never>, {
+        abi,
+        ...(protocol.repeatable === true && { journal: takesUp ? 'takeUp' : 'begin' }),
+      });
       return new Responses(ring, { ...options, refuse: protocol.refuse });
     }
     if (format.kind === 'packets') {

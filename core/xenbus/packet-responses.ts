@@ -4,9 +4,10 @@ import type { Abi } from '../abi/layout.js';
 import type { RecordDraft } from '../abi/message.js';
 import type { PacketShape, RingFormat } from '../abi/ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
-import { PeerFault } from '../errors.js';
+import { Idle } from './idle.js';
+import { PacketDrain } from './packet-drain.js';
 import { type Packet, PacketSlots } from './packet-slots.js';
-import { MOST, neverHold, type PumpOptions } from './pump-options.js';
+import type { PumpOptions } from './pump-options.js';
 
 /** Takes packets off a ring, and answers them in their order. */
 export interface Packets<Q extends Struct, R extends Struct, Id, X extends Struct> {
@@ -46,17 +47,10 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
 {
   declare private readonly ring: BackRing<Q, R, Id>;
   declare private readonly packet: PacketSlots<View<Q, Id>, X>;
+  declare private readonly drained: PacketDrain<View<Q, Id>, X>;
   declare private readonly draft: Draft<R, Id> & RecordDraft;
   readonly #notify: () => void;
   readonly #again: () => void;
-  readonly #hold: () => void;
-  readonly #release: () => void;
-  readonly #bounded: boolean;
-  readonly #onError: (error: unknown) => void;
-  #handler: ((packets: Packets<Q, R, Id, X>) => void) | undefined;
-  /** Slots of the batch that were not taken, and of the packet that was looked at. */
-  #left = 0;
-  #looked = 0;
   /** Of each slot that was taken and not answered: its id, or -1 of an extra; a ring as long as the shared one. */
   declare private readonly ids: Int32Array;
   /** Of each packet that was taken and not answered: its slots. */
@@ -66,8 +60,7 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
   #lengthsEnd = 0;
   #lengthsBegin = 0;
   #closed = false;
-  #leftBehind = 0;
-  #whenIdle: (() => void)[] = [];
+  readonly #idle = new Idle(() => this.pending > 0);
 
   constructor(
     ring: BackRing<Q, R, Id>,
@@ -89,10 +82,7 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
     this.lengths = new Int32Array(ring.entries);
     this.#notify = options.notify;
     this.#again = options.again ?? (() => {});
-    this.#hold = options.hold ?? neverHold;
-    this.#release = options.release ?? neverHold;
-    this.#bounded = options.again !== undefined;
-    this.#onError = options.onError;
+    this.drained = new PacketDrain(ring, this.packet, options, () => this.push());
   }
 
   get pending(): number {
@@ -101,12 +91,11 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
 
   /** Slots that the handler left on the ring when it last had them. */
   get left(): number {
-    return this.#leftBehind;
+    return this.drained.leftBehind;
   }
 
   drain(handler: (packets: Packets<Q, R, Id, X>) => void): Packets<Q, R, Id, X> {
-    if (this.#handler !== undefined) throw new TypeError('a ring has one handler, and this one is drained already');
-    this.#handler = handler;
+    this.drained.handleBy(() => handler(this));
     return this;
   }
 
@@ -115,18 +104,11 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
   }
 
   look(): Packet<View<Q, Id>, View<X>> | undefined {
-    const packet = this.packet;
-    const looked = packet.look(this.#left);
-    this.#looked = looked;
-    return looked === 0 ? undefined : packet;
+    return this.drained.look() === 0 ? undefined : this.packet;
   }
 
   take(): void {
-    const taken = this.#looked;
-    if (taken === 0) throw new RangeError('no packet was looked at that could be taken');
-    this.#looked = 0;
-    this.#left -= taken;
-    this.ring.advance(taken);
+    const taken = this.drained.take();
     const { ids, lengths } = this;
     const mask = ids.length - 1;
     const packet = this.packet;
@@ -164,83 +146,25 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
     }
   }
 
-  /**
-   * Handles the packets there are. To be called at every upcall; says how many slots were taken: none, and the event was spurious, or only
-   * said that what the handler left, or the beginning of a packet, is still there.
-   * @throws PeerFault for an index that cannot be, a packet longer than the ring, or from the handler
-   */
+  /** As {@link PacketDrain.upcall}. */
   upcall(): number {
-    const { ring } = this;
-    let total = 0;
-    let vain = 0;
-    let left = 0;
-    while (!this.#closed && this.#handler !== undefined) {
-      if (total + vain >= MOST && this.#bounded) {
-        this.#again();
-        break;
-      }
-      const count = ring.unconsumed();
-      if (count === left && total + vain > 0) {
-        vain++;
-        if (!ring.finalCheck(left)) break;
-        continue;
-      }
-      if (count === 0) {
-        vain++;
-        continue;
-      }
-      // What a handler sends on is told of together with the answers: often it is the same domain's.
-      this.#hold();
-      try {
-        left = this.#offer(count, this.#handler);
-        this.push();
-      } finally {
-        this.#release();
-      }
-      if (left === count) vain++;
-      total += count - left;
-    }
-    this.#leftBehind = left;
-    return total;
+    return this.drained.upcall();
   }
 
   push(): void {
     if (!this.#closed && this.ring.push()) this.#notify();
-    if (this.#whenIdle.length > 0) this.#tellIdle();
+    this.#idle.tell();
   }
 
   /** Resolves when nothing is pending. */
   idle(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#whenIdle.push(resolve);
-      this.#tellIdle();
-    });
+    return this.#idle.wait();
   }
 
   /** Takes no more; answers that come later are dropped, but still counted as {@link pending} until then. */
   close(): void {
     this.#closed = true;
-    this.#left = this.#looked = 0;
-    this.#tellIdle();
-  }
-
-  #offer(count: number, handler: (packets: Packets<Q, R, Id, X>) => void): number {
-    this.#left = count;
-    try {
-      handler(this);
-    } catch (error) {
-      if (error instanceof PeerFault) throw error;
-      this.#onError(error);
-    }
-    const left = this.#left;
-    this.#left = this.#looked = 0;
-    return left;
-  }
-
-  #tellIdle(): void {
-    if (this.pending > 0) return;
-    const tell = this.#whenIdle;
-    this.#whenIdle = [];
-    for (const resolve of tell) resolve();
+    this.drained.close();
+    this.#idle.tell();
   }
 }

@@ -3,9 +3,9 @@ import type { FrontRing } from '../abi/front-ring.js';
 import type { Abi } from '../abi/layout.js';
 import type { PacketShape, RingFormat } from '../abi/ring.js';
 import type { Slot, Struct, View } from '../abi/struct.js';
-import { PeerFault } from '../errors.js';
+import { PacketDrain } from './packet-drain.js';
 import { type Packet, PacketSlots } from './packet-slots.js';
-import { MOST, neverHold, type PumpOptions } from './pump-options.js';
+import type { PumpOptions } from './pump-options.js';
 
 /** The packets that came into posted buffers. */
 export interface Arrivals<R extends Struct, X extends Struct> {
@@ -41,14 +41,9 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
   declare readonly entries: number;
   declare private readonly ring: FrontRing<Q, R>;
   declare private readonly packet: PacketSlots<View<R>, X>;
+  declare private readonly drained: PacketDrain<View<R>, X>;
   readonly #notify: () => void;
-  readonly #again: (() => void) | undefined;
-  readonly #hold: () => void;
-  readonly #release: () => void;
-  readonly #onError: (error: unknown) => void;
   #fill: ((slot: Slot<Q>, i: number) => void) | undefined;
-  #handler: ((arrivals: Arrivals<R, X>) => void) | undefined;
-  #left = 0;
   /** The place of the packet's first slot. */
   #first = 0;
   #closed = false;
@@ -69,10 +64,7 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
       `a packet of ${format.response.name}`,
     );
     this.#notify = options.notify;
-    this.#again = options.again;
-    this.#hold = options.hold ?? neverHold;
-    this.#release = options.release ?? neverHold;
-    this.#onError = options.onError;
+    this.drained = new PacketDrain(ring, this.packet, options, () => this.#post());
   }
 
   keepPosted(fill: (slot: Slot<Q>, i: number) => void): void {
@@ -82,18 +74,14 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
   }
 
   drain(handler: (arrivals: Arrivals<R, X>) => void): void {
-    if (this.#handler !== undefined) throw new TypeError('a ring has one handler, and this one is drained already');
-    this.#handler = handler;
+    this.drained.handleBy(() => handler(this));
   }
 
   next(): Packet<View<R>, View<X>> | undefined {
-    const packet = this.packet;
-    const taken = packet.look(this.#left);
-    if (taken === 0) return undefined;
+    if (this.drained.look() === 0) return undefined;
     this.#first = this.ring.nextResponse;
-    this.#left -= taken;
-    this.ring.advance(taken);
-    return packet;
+    this.drained.take();
+    return this.packet;
   }
 
   buffer(i: number): number {
@@ -101,62 +89,15 @@ export class Posted<Q extends Struct, R extends Struct, X extends Struct>
     return (this.#first + place) & (this.entries - 1);
   }
 
-  /**
-   * Hands out the packets there are, and posts their buffers again. To be called at every upcall; says how many slots were taken: none,
-   * and the event was spurious, or only said that the beginning of a packet is still there.
-   * @throws PeerFault for an index that cannot be, or a packet longer than the ring
-   */
+  /** As {@link PacketDrain.upcall}. */
   upcall(): number {
-    const { ring } = this;
-    let total = 0;
-    let vain = 0;
-    let left = 0;
-    while (!this.#closed && this.#handler !== undefined) {
-      if (total + vain >= MOST && this.#again !== undefined) {
-        this.#again();
-        break;
-      }
-      const count = ring.unconsumed();
-      if (count === left && total + vain > 0) {
-        vain++;
-        if (!ring.finalCheck(left)) break;
-        continue;
-      }
-      if (count === 0) {
-        vain++;
-        continue;
-      }
-      // What a handler sends may come back at once: its peer is to find the buffers posted.
-      this.#hold();
-      try {
-        left = this.#offer(count, this.#handler);
-        this.#post();
-      } finally {
-        this.#release();
-      }
-      if (left === count) vain++;
-      total += count - left;
-    }
-    return total;
+    return this.drained.upcall();
   }
 
   /** Nothing is posted or handed out any more. */
   close(): void {
     this.#closed = true;
-    this.#left = 0;
-  }
-
-  #offer(count: number, handler: (arrivals: Arrivals<R, X>) => void): number {
-    this.#left = count;
-    try {
-      handler(this);
-    } catch (error) {
-      if (error instanceof PeerFault) throw error;
-      this.#onError(error);
-    }
-    const left = this.#left;
-    this.#left = 0;
-    return left;
+    this.drained.close();
   }
 
   #post(): void {

@@ -1,5 +1,7 @@
+import { abis } from '../abi/layout.js';
+import { NOTED_WORDS } from '../abi/response-journal.js';
 import type { RingFormat } from '../abi/ring.js';
-import type { Draft, Struct, View } from '../abi/struct.js';
+import { type Draft, layoutOf, type Struct, type View } from '../abi/struct.js';
 import type { Keys, KeyValues } from './keys.js';
 import type { RingSet } from './rings.js';
 
@@ -28,7 +30,8 @@ export interface Protocol<D extends string, S extends RingFormat, K extends KeyT
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
   /**
    * Whether a request may be carried out twice. A backend that is started anew then takes up the ring that the one before it left, and
-   * carries out again what that had not answered; a frontend that is connected notices nothing (blkback `xen_blkif_map`).
+   * carries out again what that had not answered; a frontend that is connected notices nothing (blkback `xen_blkif_map`). Only for a class
+   * with one ring, whose responses are 16 bytes or less: the backend notes them in the ring's pad.
    */
   readonly repeatable?: boolean;
 }
@@ -50,6 +53,7 @@ export interface RingsProtocol<
 > {
   readonly device: D;
   readonly ring?: never;
+  readonly repeatable?: never;
   readonly rings: W;
   readonly keys: K;
   readonly queues: M;
@@ -74,19 +78,22 @@ export interface AnyProtocol {
   readonly shared?: 'Initialised' | 'Connected';
 }
 
-/** Declares a device class with one ring. */
+/**
+ * Declares a device class with one ring.
+ * @throws TypeError for a packet ring or one of credit, which belong under `rings`; where it is repeatable, and its responses are too long
+ */
 export function protocol<
   const D extends string,
   S extends RingFormat,
   const K extends KeyTable = Record<never, never>,
 >(spec: {
   readonly device: D;
-  readonly ring: S;
+  readonly ring: S & { readonly kind?: never };
   readonly keys?: K;
   readonly refuse: (rsp: ResponseDraft<S>, errno: number, req: RequestView<S>) => void;
   readonly repeatable?: boolean;
 }): Protocol<D, S, K>;
-/** Declares a device class with several rings. @throws TypeError when it names keys that it does not declare */
+/** Declares a device class with several rings. @throws TypeError when it names keys that it does not declare, or would be repeatable */
 export function protocol<
   const D extends string,
   const W extends RingSet,
@@ -99,11 +106,16 @@ export function protocol<
   readonly queues?: M;
   readonly split?: string;
   readonly shared?: 'Initialised' | 'Connected';
+  readonly repeatable?: never;
 }): RingsProtocol<D, W, K, M>;
 export function protocol(spec: Partial<AnyProtocol> & { readonly device: string }): AnyProtocol {
   const keys = spec.keys ?? {};
-  if (spec.rings === undefined) return { ...spec, keys };
-  const { queues, split, device } = spec;
+  const { queues, split, device, repeatable = false } = spec;
+  if (spec.rings === undefined) {
+    checkOnlyRing(device, spec.ring, repeatable);
+    return { ...spec, keys };
+  }
+  if (repeatable) throw new TypeError(`the protocol of ${device} has several rings, so it cannot be repeatable`);
   const { backend, frontend } = keys;
   for (const key of [queues?.offered, split]) {
     if (key !== undefined && backend?.InitWait?.[key] === undefined)
@@ -113,6 +125,18 @@ export function protocol(spec: Partial<AnyProtocol> & { readonly device: string 
     throw new TypeError(`the protocol of ${device} declares no key ${queues.chosen} of the frontend`);
   return { ...spec, keys, queues, split, shared: spec.shared ?? 'Initialised' };
 }
+
+const checkOnlyRing = (device: string, format: RingFormat, repeatable: boolean): void => {
+  if ('kind' in format)
+    throw new TypeError(
+      `the protocol of ${device} has a ring of ${format.kind}, which belongs under rings, by its name`,
+    );
+  if (!repeatable) return;
+  const bytes = Math.max(...abis.map((abi) => layoutOf(format.response, abi).size));
+  if (bytes <= 4 * NOTED_WORDS) return;
+  const most = `a backend has room to note ${4 * NOTED_WORDS} bytes`;
+  throw new TypeError(`${format.response.name} has ${bytes} bytes, and ${most}: ${device} cannot be repeatable`);
+};
 
 /** The name of a ring's pairing field, never for a ring without one. */
 export type IdOf<S> = S extends RingFormat<Struct, Struct, infer Id> ? Id : never;

@@ -6,7 +6,11 @@ export const ipProtocol = { icmp: 1, tcp: 6, udp: 17 } as const;
 const HOP_BY_HOP = 0;
 const ROUTING = 43;
 const FRAGMENT = 44;
+const AUTHENTICATION = 51;
 const DESTINATION = 60;
+/** Whether a header may lie between IPv6's and the transport's (skb_checksum_setup_ipv6). */
+const isExtension = (next: number): boolean =>
+  next === HOP_BY_HOP || next === ROUTING || next === FRAGMENT || next === AUTHENTICATION || next === DESTINATION;
 
 /** A 16-bit number of a header. */
 export const read16 = (bytes: Uint8Array, at: number): number =>
@@ -84,13 +88,16 @@ export class Headers {
     if (last > end) return false;
     let next = bytes[ip + 6] as number;
     let at = ip + 40;
-    while (next === HOP_BY_HOP || next === ROUTING || next === DESTINATION) {
+    while (isExtension(next)) {
       if (at + 8 > last) return false;
       if (at + 8 > this.#here) return this.#isShort();
+      // A fragment that is all of its packet is none (RFC 8200 §4.5).
+      if (next === FRAGMENT && (read16(bytes, at + 2) & 0xfff9) !== 0) return false;
+      const size = bytes[at + 1] as number;
+      const length = next === FRAGMENT ? 8 : next === AUTHENTICATION ? (size + 2) * 4 : (size + 1) * 8;
       next = bytes[at] as number;
-      at += ((bytes[at + 1] as number) + 1) * 8;
+      at += length;
     }
-    if (next === FRAGMENT) return false;
     this.version = 6;
     this.transport = at;
     this.protocol = next;
@@ -102,6 +109,7 @@ export class Headers {
     const { transport, end, protocol } = this;
     if (protocol === ipProtocol.udp) {
       if (transport + 8 > end) return false;
+      if (transport + 8 > this.#here) return this.#isShort();
       this.sum = transport + 6;
       this.payload = transport + 8;
       return true;

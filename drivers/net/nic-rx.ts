@@ -8,8 +8,10 @@ import {
   type SharedPage,
   type View,
 } from '../../core/index.js';
+import { writeBlankChecksum } from './checksum.js';
 import { type Checksum, checksum } from './frame.js';
 import { FrameBatch } from './frame-batch.js';
+import { Headers } from './headers.js';
 import { ETHERNET_HEADER, MAX_EXTRAS, MAX_PACKET, MAX_SLOTS, type vif } from './protocol.js';
 import { extraType, type GsoType, gsoType, type netifExtraInfo, type netifRxResponse, rxFlag } from './wire.js';
 
@@ -18,7 +20,7 @@ export type NicRxRing = FrontLink<typeof vif>['queues'][number]['rx'];
 type RxPacket = Packet<View<typeof netifRxResponse>, View<typeof netifExtraInfo>>;
 
 /** Why a packet that came is not handed out (netfront.c `xennet_get_responses`). */
-export const rxErrors = ['status', 'place', 'slots', 'extra', 'length'] as const;
+export const rxErrors = ['status', 'place', 'slots', 'extra', 'length', 'checksum'] as const;
 export type RxError = (typeof rxErrors)[number];
 
 /** Pages that frames are copied to. */
@@ -31,10 +33,14 @@ export class NicRx implements Disposable {
   readonly #copy: (from: number, to: number, length: number) => void;
   readonly #batch: FrameBatch;
   readonly #emit: (batch: FrameBatch) => void;
-  readonly #errors: Record<RxError, number> = { status: 0, place: 0, slots: 0, extra: 0, length: 0 };
+  readonly #errors: Record<RxError, number> = { status: 0, place: 0, slots: 0, extra: 0, length: 0, checksum: 0 };
   readonly #report: (error: RxError) => void;
+  readonly #headers = new Headers();
   received = 0;
   receivedBytes = 0;
+  /** Slots of data that they came in, and how many of them were large packets. */
+  slots = 0;
+  large = 0;
   #at = 0;
   #gsoType: GsoType = gsoType.none;
   #gsoSize = 0;
@@ -116,6 +122,10 @@ export class NicRx implements Disposable {
       this.#copy(arrivals.buffer(i) * PAGE_SIZE + offset, at, status);
       at += status;
     }
+    if (this.#gsoType !== gsoType.none && (flags & rxFlag.csumBlank) === 0 && !this.#blank(begin, length)) {
+      this.#refuse('checksum');
+      return;
+    }
     let sum: Checksum = checksum.unknown;
     if ((flags & rxFlag.csumBlank) !== 0 || this.#gsoType !== gsoType.none) sum = checksum.blank;
     else if ((flags & rxFlag.dataValidated) !== 0) sum = checksum.validated;
@@ -123,6 +133,16 @@ export class NicRx implements Disposable {
     this.#at = (at + 63) & ~63;
     this.received++;
     this.receivedBytes += length;
+    this.slots += packet.slots;
+    if (this.#gsoType !== gsoType.none) this.large++;
+  }
+
+  /** A large packet has a blank checksum, whatever it says; false when it has none (netfront.c `checksum_setup`). */
+  #blank(begin: number, length: number): boolean {
+    const { bytes } = this.#staging;
+    if (!this.#headers.parse(bytes, begin, length)) return false;
+    writeBlankChecksum(bytes, this.#headers);
+    return true;
   }
 
   #handOut(): void {

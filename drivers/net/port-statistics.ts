@@ -28,14 +28,17 @@ export class PortStatistics {
   checksummed = 0;
   readonly dropped: Readonly<Record<DropReason, number>>;
   readonly #dropped: Record<DropReason, number>;
+  readonly #onFirst: ((reason: DropReason) => void) | undefined;
 
-  constructor() {
+  /** @param onFirst hears of the first frame that is dropped for a reason */
+  constructor(onFirst?: (reason: DropReason) => void) {
+    this.#onFirst = onFirst;
     this.#dropped = Object.fromEntries(dropReasons.map((reason) => [reason, 0])) as Record<DropReason, number>;
     this.dropped = this.#dropped;
   }
 
-  /** Counts a frame that went no further; whether it is the first for that reason. */
-  drop(reason: DropReason): boolean {
-    return this.#dropped[reason]++ === 0;
+  /** Counts a frame that went no further. */
+  drop(reason: DropReason): void {
+    if (this.#dropped[reason]++ === 0) this.#onFirst?.(reason);
   }
 }

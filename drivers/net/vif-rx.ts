@@ -4,7 +4,7 @@ import { CopyBatch } from './copy-batch.js';
 import { ForwardBatch } from './forward-batch.js';
 import { checksum, Frame } from './frame.js';
 import { PART_WORDS } from './frame-source.js';
-import type { DropReason } from './port-statistics.js';
+import type { PortStatistics } from './port-statistics.js';
 import type { vif } from './protocol.js';
 import { RxBacklog } from './rx-backlog.js';
 import { extraType, gsoType, netifRsp, type netifRxRequest, rxFlag } from './wire.js';
@@ -31,7 +31,8 @@ const MORE_DATA = rxFlag.moreData;
 export interface VifRxOptions {
   /** Whether the frontend tells of new buffers (`feature-rx-notify`). */
   readonly notified: boolean;
-  readonly drop: (reason: DropReason) => void;
+  /** Counts the frames that go into buffers, and those that are dropped. */
+  readonly statistics: Pick<PortStatistics, 'sent' | 'sentBytes' | 'drop'>;
   /** Hears that the frontend has stopped to post buffers, or posts again. */
   readonly onStalled: (stalled: boolean) => void;
 }
@@ -45,6 +46,7 @@ export class VifRx implements Disposable {
   declare private readonly ring: RxRing;
   readonly #clock: Clock;
   readonly #options: VifRxOptions;
+  declare private readonly statistics: VifRxOptions['statistics'];
   declare private readonly backlog: RxBacklog;
   readonly #waiting: Frame;
   /** What is copied from own memory, and what from senders' pages. */
@@ -72,6 +74,7 @@ export class VifRx implements Disposable {
     this.ring = ring;
     this.#clock = clock;
     this.#options = options;
+    this.statistics = options.statistics;
     this.backlog = new RxBacklog(grants);
     this.#waiting = new Frame(page);
     this.copies = new CopyBatch(grants.copiesTo());
@@ -100,7 +103,7 @@ export class VifRx implements Disposable {
   deliver(frame: Frame): void {
     if (this.closed) return;
     if (this.isStalled) {
-      this.#options.drop('carrier-off');
+      this.statistics.drop('carrier-off');
       return;
     }
     if (this.backlog.count === 0 && this.#send(frame)) return;
@@ -140,6 +143,9 @@ export class VifRx implements Disposable {
       return false;
     }
     this.hungrySince = undefined;
+    const { statistics } = this;
+    statistics.sent++;
+    statistics.sentBytes += frame.length;
     if (this.copies.count + this.forwards.count >= BATCH_COPIES) this.#answer();
     return true;
   }
@@ -205,7 +211,7 @@ export class VifRx implements Disposable {
   }
 
   readonly #failed = (slot: number): void => {
-    if ((this.statuses[slot] as number) > 0) this.#options.drop('bad-grant');
+    if ((this.statuses[slot] as number) > 0) this.statistics.drop('bad-grant');
     this.statuses[slot] = netifRsp.error;
   };
 
@@ -221,7 +227,7 @@ export class VifRx implements Disposable {
     const { notified } = this.#options;
     const first = this.backlog.count === 0;
     if (!this.backlog.push(frame, now + (notified ? RX_DRAIN_TIMEOUT : RX_POLL))) {
-      this.#options.drop('no-room');
+      this.statistics.drop('no-room');
       return;
     }
     this.hungrySince ??= now;
@@ -267,7 +273,7 @@ export class VifRx implements Disposable {
     const now = this.#clock.now();
     while (this.backlog.count > 0 && this.backlog.expires <= now) {
       this.backlog.shift();
-      this.#options.drop('expired');
+      this.statistics.drop('expired');
     }
     if (this.#options.notified && this.hungrySince !== undefined && now - this.hungrySince >= RX_STALL_TIMEOUT) {
       this.#stall();
@@ -278,7 +284,7 @@ export class VifRx implements Disposable {
 
   #stall(): void {
     this.isStalled = true;
-    for (let left = this.backlog.count; left > 0; left--) this.#options.drop('carrier-off');
+    for (let left = this.backlog.count; left > 0; left--) this.statistics.drop('carrier-off');
     this.backlog.clear();
     this.#timer.unsubscribe();
     this.#options.onStalled(true);

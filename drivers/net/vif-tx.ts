@@ -1,4 +1,4 @@
-import type { Subscription } from 'rxjs';
+import { Subscription } from 'rxjs';
 import {
   type BackGrants,
   type BackLink,
@@ -12,6 +12,7 @@ import {
   PeerFault,
   type View,
 } from '../../core/index.js';
+import { writeBlankChecksum } from './checksum.js';
 import { CopyBatch } from './copy-batch.js';
 import { type Checksum, checksum, Frame } from './frame.js';
 import { type FrameSource, PART_WORDS } from './frame-source.js';
@@ -20,7 +21,7 @@ import { MAC_BYTES } from './mac.js';
 import type { MulticastFilter } from './multicast-filter.js';
 import type { DropReason } from './port-statistics.js';
 import { ETHERNET_HEADER, FATAL_SLOTS, MAX_EXTRAS, MAX_SLOTS, PACKET_PAGES, type vif } from './protocol.js';
-import { RateLimit } from './rate-limit.js';
+import { type Rate, RateLimit } from './rate-limit.js';
 import {
   extraType,
   type GsoType,
@@ -41,8 +42,8 @@ type TxPacket = Packet<View<typeof netifTxRequest, 'id'>, View<typeof netifExtra
 export interface TxSink {
   /** Whether every frame is to be whole, since somebody looks at it. */
   readonly wantsWhole: boolean;
-  /** @param flags of the frame's first slot; `slots` are those of its data */
-  receive(frame: Frame, flags: number, slots: number): void;
+  /** @param flags of the frame's first slot; `slots` are those of its data, `extras` has the bit of each type that it has one of */
+  receive(frame: Frame, flags: number, slots: number, extras: number): void;
   flush(): void;
   publish(): void;
   drop(reason: DropReason): void;
@@ -63,8 +64,9 @@ const FORWARDED = 4096;
 const WHOLE = 256;
 
 /** Words of what is kept of a packet: where it lies, and how much of it: none when it is dropped; what is known of it; how it is answered. */
-const FIELDS = 10;
-const [OFFSET, LENGTH, CHECKSUM, GSO_TYPE, GSO_SIZE, STATUS, FLAGS, SLOTS, HERE, PART] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+const FIELDS = 11;
+const [OFFSET, LENGTH, CHECKSUM, GSO_TYPE, GSO_SIZE, STATUS] = [0, 1, 2, 3, 4, 5];
+const [FLAGS, SLOTS, EXTRAS, HERE, PART] = [6, 7, 8, 9, 10];
 
 /**
  * Takes a guest's packets off one ring, checks them as netback does, copies them in and sends them on: small ones whole, of others the head,
@@ -83,8 +85,9 @@ export class VifTx implements FrameSource, Disposable {
   declare private readonly headers: Headers;
   declare private readonly copies: CopyBatch;
   #probe: { readonly page: Page; readonly copies: GrantCopies } | undefined;
-  declare readonly limit: RateLimit;
+  readonly #limit = new RateLimit();
   #waiting = false;
+  #timer = Subscription.EMPTY;
   /** By packet of the batch, {@link FIELDS}. */
   declare private readonly fields: Int32Array;
   declare readonly parts: Int32Array;
@@ -99,6 +102,7 @@ export class VifTx implements FrameSource, Disposable {
   /** What the extras of the packet say that is added. */
   declare private gsoType: GsoType;
   declare private gsoSize: number;
+  declare private types: number;
 
   constructor(
     ring: TxRing,
@@ -118,13 +122,21 @@ export class VifTx implements FrameSource, Disposable {
     this.frame = new Frame(this.staging);
     this.headers = new Headers();
     this.copies = new CopyBatch(grants.copiesFrom());
-    this.limit = new RateLimit();
     this.fields = new Int32Array(BATCH_PACKETS * FIELDS);
     this.parts = new Int32Array(BATCH_PACKETS * MAX_SLOTS * PART_WORDS);
-    this.partsEnd = this.packets = this.at = this.whole = this.gsoSize = 0;
+    this.partsEnd = this.packets = this.at = this.whole = this.gsoSize = this.types = 0;
     this.status = netifRsp.okay;
     this.gsoType = gsoType.none;
     ring.drain((packets) => this.#drain(packets));
+  }
+
+  /** What it may send, from now on; what waits for a limit before this one is looked at again at once. */
+  limit(rate: Rate | undefined, now: number): void {
+    this.#limit.set(rate, now);
+    if (!this.#waiting) return;
+    this.#waiting = false;
+    this.#timer.unsubscribe();
+    this.#ring.again();
   }
 
   [Symbol.dispose](): void {
@@ -167,7 +179,7 @@ export class VifTx implements FrameSource, Disposable {
 
   #drain(packets: TxPackets): void {
     for (let packet = packets.look(); packet !== undefined; packet = packets.look()) {
-      if (this.limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
+      if (this.#limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
       packets.take();
       this.#add(packet);
       if (this.copies.count >= BATCH_COPIES || this.packets === BATCH_PACKETS || this.at > STAGING_FULL)
@@ -179,19 +191,18 @@ export class VifTx implements FrameSource, Disposable {
 
   /** Whether a packet may be sent now; if not, the ring is looked at again when it may. */
   #mayPass(bytes: number): boolean {
-    const wait = this.limit.wait(bytes, this.#clock.now());
+    const wait = this.#limit.wait(bytes, this.#clock.now());
     if (wait === 0) {
-      this.limit.spend(bytes);
+      this.#limit.spend(bytes);
       return true;
     }
     if (!this.#waiting) {
       this.#waiting = true;
-      const timer = this.#clock.timer$(wait).subscribe(() => {
-        this.#subscription.remove(timer);
+      this.#timer = this.#clock.timer$(wait).subscribe(() => {
         this.#waiting = false;
         this.#ring.again();
       });
-      this.#subscription.add(timer);
+      this.#subscription.add(this.#timer);
     }
     return false;
   }
@@ -199,12 +210,13 @@ export class VifTx implements FrameSource, Disposable {
   /** Adds a packet to the batch. @throws PeerFault for one that ends the vif (netback.c `xenvif_fatal_tx_err`) */
   #add(packet: TxPacket): void {
     this.gsoType = gsoType.none;
+    this.types = 0;
     if (packet.extras > 0 && this.#extras(packet)) return;
     const length = this.#lengthOf(packet);
     if (length < 0) return;
     const { flags, size, gref, offset } = packet.slot(0);
     let sum: Checksum = checksum.unknown;
-    // A large packet's checksums are always made anew (netback.c `checksum_setup`).
+    // A large packet's checksums are always made anew.
     if ((flags & txFlag.csumBlank) !== 0 || this.gsoType !== gsoType.none) sum = checksum.blank;
     else if ((flags & txFlag.dataValidated) !== 0) sum = checksum.validated;
     const i = this.packets++;
@@ -219,6 +231,7 @@ export class VifTx implements FrameSource, Disposable {
     fields[at + STATUS] = netifRsp.okay;
     fields[at + FLAGS] = flags;
     fields[at + SLOTS] = packet.slots;
+    fields[at + EXTRAS] = this.types;
     fields[at + HERE] = size;
     if (size >= FORWARDED && this.#forwards()) this.#addHead(packet, i, begin, length);
     else {
@@ -305,6 +318,7 @@ export class VifTx implements FrameSource, Disposable {
     if (packet.extras > MAX_EXTRAS) throw new PeerFault('the number of extras of a tx packet', packet.extras);
     for (let i = 0; i < packet.extras; i++) {
       const { type, u } = packet.extra(i);
+      this.types |= 1 << type;
       switch (type) {
         case extraType.gso:
           if (u.gso.size === 0) throw new PeerFault('the size of a GSO segment', 0);
@@ -362,8 +376,9 @@ export class VifTx implements FrameSource, Disposable {
         frame.packet = i;
         frame.part = fields[at + PART] as number;
       }
-      if (sum !== checksum.blank || this.#canBeSummed(frame))
-        sink.receive(frame, fields[at + FLAGS] as number, fields[at + SLOTS] as number);
+      const flags = fields[at + FLAGS] as number;
+      if (sum !== checksum.blank || this.#summable(frame, flags))
+        sink.receive(frame, flags, fields[at + SLOTS] as number, fields[at + EXTRAS] as number);
     }
     sink.flush();
     for (let i = 0; i < count; i++) {
@@ -372,17 +387,22 @@ export class VifTx implements FrameSource, Disposable {
     }
   }
 
-  /** Whether a frame goes on that is to be summed: it has to be TCP or UDP (netback.c `checksum_setup`). */
-  #canBeSummed(frame: Frame): boolean {
+  /**
+   * Whether a frame goes on whose checksum is to be finished: it has to be one of TCP or UDP. A large packet that does not say that its is
+   * blank holds any other in its place (netback.c `checksum_setup`: `recalculate_partial_csum`).
+   */
+  #summable(frame: Frame, flags: number): boolean {
     const { headers } = this;
     const { bytes, offset, length } = frame;
-    if (headers.parse(bytes, offset, length, frame.here)) return true;
-    if (headers.short) {
+    let found = headers.parse(bytes, offset, length, frame.here);
+    if (!found && headers.short) {
+      // Who cannot be copied from has been told.
       if (!frame.fetch()) return false;
-      if (headers.parse(bytes, offset, length)) return true;
+      found = headers.parse(bytes, offset, length);
     }
-    this.sink.drop('bad-checksum');
-    return false;
+    if (!found) this.sink.drop('bad-checksum');
+    else if ((flags & txFlag.csumBlank) === 0) writeBlankChecksum(bytes, headers);
+    return found;
   }
 
   readonly #failed = (packet: number): void => {

@@ -1,14 +1,15 @@
 import { type Observable, Subject } from 'rxjs';
 import { type BackLink, Cleanup, type Clock, type Log } from '../../core/index.js';
 import type { Bridge, BridgePort, BridgeSide } from './bridge.js';
+import { flowOf } from './flow.js';
 import type { Frame } from './frame.js';
-import { read16 } from './headers.js';
 import { MulticastFilter } from './multicast-filter.js';
 import { type DropReason, PortStatistics } from './port-statistics.js';
 import { type Offloads, offloadsOf, type vif } from './protocol.js';
 import type { Rate } from './rate-limit.js';
 import { rxFlagsOf, VifRx } from './vif-rx.js';
 import { VifTx } from './vif-tx.js';
+import { extraType, gsoType } from './wire.js';
 
 /** A frame as it goes through a vif: `tx` is what the guest sent, `rx` what it is sent. One object is used again and again. */
 export interface Passing {
@@ -18,19 +19,21 @@ export interface Passing {
   /** The flags of its first slot, and how many slots it takes on the ring, extras not among them. */
   readonly flags: number;
   readonly slots: number;
+  /** Its extras: the bit of each type (netif.h `XEN_NETIF_EXTRA_TYPE_*`). */
+  readonly extras: number;
 }
 
 /** A guest's connected network interface, as a port of its bridge. */
 export class Vif implements BridgePort, Disposable {
   /** As its directory: `vif3.0` is interface 0 of domain 3. */
   readonly name: string;
-  readonly statistics = new PortStatistics();
+  readonly statistics: PortStatistics;
   readonly offloads: Offloads;
   readonly mtu: number;
   readonly takesParts = true;
   readonly #side: BridgeSide;
   readonly #groups = new MulticastFilter();
-  readonly #filters: boolean;
+  #filters: boolean;
   readonly #tx: readonly VifTx[];
   readonly #rx: readonly VifRx[];
   readonly #log: Log;
@@ -47,20 +50,22 @@ export class Vif implements BridgePort, Disposable {
     this.#filters = peer['request-multicast-control'];
     this.#log = log;
     this.#source = device.path;
+    this.statistics = new PortStatistics((reason) => this.#tell(reason));
     const passing$ = this.#passing$;
     const sink = {
       get wantsWhole(): boolean {
         return passing$.observed;
       },
-      receive: (frame: Frame, flags: number, slots: number): void => this.#receive(frame, flags, slots),
+      receive: (frame: Frame, flags: number, slots: number, extras: number): void =>
+        this.#receive(frame, flags, slots, extras),
       flush: (): void => this.#side.flush(),
       publish: (): void => this.#side.publish(),
-      drop: (reason: DropReason): void => this.#drop(reason),
+      drop: (reason: DropReason): void => this.statistics.drop(reason),
     };
     const made = new Cleanup();
     const options = {
       notified: peer['feature-rx-notify'],
-      drop: sink.drop,
+      statistics: this.statistics,
       onStalled: (stalled: boolean): void => this.#onStalled(stalled),
     };
     try {
@@ -93,7 +98,12 @@ export class Vif implements BridgePort, Disposable {
 
   /** What the guest may send from now on, on each queue. */
   limit(rate: Rate | undefined, now: number): void {
-    for (const tx of this.#tx) tx.limit.set(rate, now);
+    for (const tx of this.#tx) tx.limit(rate, now);
+  }
+
+  /** Whether the guest is sent only frames to groups that it has joined, from now on. */
+  filterGroups(filters: boolean): void {
+    this.#filters = filters;
   }
 
   deliver(frame: Frame): void {
@@ -103,11 +113,17 @@ export class Vif implements BridgePort, Disposable {
     }
     // Who looks on sees whole frames; one that cannot be had goes no further.
     if (this.#passing$.observed && !frame.fetch()) return;
-    this.statistics.sent++;
-    this.statistics.sentBytes += frame.length;
     if (this.#passing$.observed)
-      this.#passing$.next({ direction: 'rx', frame, flags: rxFlagsOf(frame), slots: Math.ceil(frame.length / 4096) });
-    (this.#rx[this.#rx.length === 1 ? 0 : flowOf(frame) % this.#rx.length] as VifRx).deliver(frame);
+      this.#passing$.next({
+        direction: 'rx',
+        frame,
+        flags: rxFlagsOf(frame),
+        slots: Math.ceil(frame.length / 4096),
+        extras: frame.gsoType === gsoType.none ? 0 : 1 << extraType.gso,
+      });
+    const { bytes, offset, length } = frame;
+    const queues = this.#rx.length;
+    (this.#rx[queues === 1 ? 0 : flowOf(bytes, offset, length) % queues] as VifRx).deliver(frame);
   }
 
   flush(): void {
@@ -127,14 +143,14 @@ export class Vif implements BridgePort, Disposable {
     this.#carrier$.complete();
   }
 
-  #receive(frame: Frame, flags: number, slots: number): void {
-    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame, flags, slots });
+  #receive(frame: Frame, flags: number, slots: number, extras: number): void {
+    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame, flags, slots, extras });
     this.#side.receive(frame);
   }
 
-  /** Counts what goes no further, and says so in the log when it is the first for that reason. */
-  #drop(reason: DropReason): void {
-    if (!this.statistics.drop(reason)) return;
+  /** Names in the log what is dropped, once for each reason; a filter that its guest has asked for is none. */
+  #tell(reason: DropReason): void {
+    if (reason === 'not-joined') return;
     this.#log.write({
       level: 'warning',
       source: this.#source,
@@ -153,12 +169,3 @@ export class Vif implements BridgePort, Disposable {
     this.#carrier$.next(!stalled);
   }
 }
-
-/** A number that the frames of one flow share: by addresses and ports of IPv4, else by the stations. */
-const flowOf = ({ bytes, offset, length }: Frame): number => {
-  const isIp = length >= 38 && read16(bytes, offset + 12) === 0x0800;
-  let hash = 0;
-  for (let at = offset + (isIp ? 26 : 0), end = at + 12; at < end; at += 2)
-    hash = Math.imul(hash ^ read16(bytes, at), 0x01000193);
-  return (hash ^ (hash >>> 15)) >>> 0;
-};

@@ -78,9 +78,12 @@ export class XenEventChannel extends EventChannel {
     if (this.#closed) return;
     this.#closed = true;
     clearImmediate(this.#soon);
-    this.#control.close(this.port);
-    for (const subscriber of this.#listeners) subscriber.complete();
-    this.#listeners = [];
+    try {
+      this.#control.close(this.port);
+    } finally {
+      for (const subscriber of this.#listeners) subscriber.complete();
+      this.#listeners = [];
+    }
   }
 
   #join(subscriber: Subscriber<void>): () => void {

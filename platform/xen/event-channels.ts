@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { Domid, Port } from '../../core/abi/units.js';
 import { PAGE_SIZE } from '../../core/abi/units.js';
 import type { VcpuVirq, Virq } from '../../core/abi/virq.js';
+import { Cleanup } from '../../core/domain/cleanup.js';
 import { type EventChannel, EventChannels } from '../../core/domain/event-channels.js';
 import { XenError } from '../../core/errors.js';
 import type { Arena } from './arena.js';
@@ -78,12 +79,16 @@ export class XenEventChannels extends EventChannels implements Disposable {
     return this.#channel(this.#call(evtchn.BIND_VIRQ), () => `EVTCHNOP_bind_virq of VIRQ ${virq}`);
   }
 
-  /** Closes all channels and the device. */
+  /** Closes all channels and the device. @throws what it answered to those that it would not close, as {@link Cleanup} does */
   [Symbol.dispose](): void {
     if (this.#closed) return;
-    for (const channel of [...this.#byPort.values()]) channel[Symbol.dispose]();
-    this.#closed = true;
-    this.#stream.destroy();
+    const cleanup = new Cleanup();
+    cleanup.add(() => {
+      this.#closed = true;
+      this.#stream.destroy();
+    });
+    for (const channel of this.#byPort.values()) cleanup.use(channel);
+    cleanup[Symbol.dispose]();
   }
 
   readonly #control: PortControl = {

@@ -100,7 +100,8 @@ export class XenGrantTable extends GrantTable implements Disposable {
     const result = this.#libc.ioctl(fd, gntalloc.ALLOC_GREF, address);
     if (result < 0) {
       this.#arena.give(frame, pages);
-      throw new XenError(-result, `IOCTL_GNTALLOC_ALLOC_GREF of ${pages} pages for domain ${peer}`);
+      const why = -result === errno.ENOSPC ? ': more in all than /sys/module/xen_gntalloc/parameters/limit' : '';
+      throw new XenError(-result, `IOCTL_GNTALLOC_ALLOC_GREF of ${pages} pages for domain ${peer}${why}`);
     }
     const offset = this.#index(2);
     const refs = Array.from(words.subarray(4, 4 + pages), (ref) => asGrantRef(ref >>> 0));

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { WireXenStore } from '../../xenstore/index.js';
 import { connectStore, StreamTransport, XENSTORED_SOCKET } from '../../xenstore/transports/stream-transport.js';
-import { openDevice } from './device.js';
+import { openDevice, type XenDevice } from './device.js';
 import { DeviceXenStore } from './device-store.js';
 import { deviceStream } from './device-stream.js';
 import { codeOf, XenUnavailable } from './unavailable.js';
@@ -12,7 +12,6 @@ export type StoreWay = 'socket' | 'xenbus';
 /** A client of the store, and what became of its connection. */
 export interface OpenStore extends Disposable {
   readonly store: WireXenStore | DeviceXenStore;
-  readonly way: StoreWay;
   /** Resolves, with the reason, when the connection is lost or closed. */
   readonly lost: Promise<Error>;
 }
@@ -24,12 +23,7 @@ export interface OpenStore extends Disposable {
 export const openStore = async (
   way: StoreWay = existsSync(XENSTORED_SOCKET) ? 'socket' : 'xenbus',
 ): Promise<OpenStore> => {
-  if (way === 'xenbus') {
-    const [requests, watches] = [deviceTransport(), deviceTransport()];
-    const store = new DeviceXenStore(requests, watches);
-    const lost = Promise.race([requests.lost, watches.lost]);
-    return { store, way, lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
-  }
+  if (way === 'xenbus') return openDeviceStore(() => openDevice('xenbus'));
   let transport: StreamTransport;
   try {
     transport = await connectStore();
@@ -39,7 +33,22 @@ export const openStore = async (
     throw new XenUnavailable(`${XENSTORED_SOCKET} does not answer (${code}): ${advice}`);
   }
   const store = new WireXenStore(transport);
-  return { store, way, lost: transport.lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
+  return { store, lost: transport.lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
 };
 
-const deviceTransport = (): StreamTransport => new StreamTransport(deviceStream(openDevice('xenbus').fd));
+/** The store by the device that `open` opens, which it does twice. @throws what it throws, with nothing left open */
+export const openDeviceStore = (open: () => XenDevice): OpenStore => {
+  const requests = transportOf(open());
+  let watches: StreamTransport;
+  try {
+    watches = transportOf(open());
+  } catch (error) {
+    requests[Symbol.dispose]();
+    throw error;
+  }
+  const store = new DeviceXenStore(requests, watches);
+  const lost = Promise.race([requests.lost, watches.lost]);
+  return { store, lost, [Symbol.dispose]: () => store[Symbol.dispose]() };
+};
+
+const transportOf = ({ fd }: XenDevice): StreamTransport => new StreamTransport(deviceStream(fd));

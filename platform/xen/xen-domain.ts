@@ -105,11 +105,6 @@ export class XenDomain implements Disposable {
     this.#cleanup = cleanup;
   }
 
-  /** Which way the store is reached. */
-  get storeWay(): StoreWay {
-    return this.#store.way;
-  }
-
   /** Resolves, with the reason, when the store or the event channels are lost: nothing can go on then. */
   get lost(): Promise<Error> {
     return Promise.race([this.#store.lost, this.#channels.lost]);

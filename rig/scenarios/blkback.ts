@@ -1,7 +1,7 @@
-import { readFileSync } from 'node:fs';
 import { splitring } from '../dom0/backend.js';
 import { Guest } from '../dom0/guest.js';
 import { makeDisk, sumOf } from '../dom0/images.js';
+import { loadModule } from '../dom0/modules.js';
 import { check, run, same } from '../dom0/shell.js';
 import { lastJson } from './rng.js';
 
@@ -16,11 +16,7 @@ interface Seen {
 
 /** (d) Our blk frontend in a guest against Linux' own blkback in dom0, over a loop device. */
 export const blkback = async (step: (text: string) => void): Promise<string> => {
-  const loaded = readFileSync('/proc/modules', 'utf8');
-  for (const file of readFileSync('/rig/modules/order', 'utf8').trim().split('\n')) {
-    const name = file.replace(/\.ko.*/, '').replaceAll('-', '_');
-    if (!new RegExp(`^${name} `, 'm').test(loaded)) await run('insmod', `/rig/modules/${file}`);
-  }
+  await loadModule('xen-blkback');
   const image = await makeDisk('/root/blkback.img', 8);
   const loop = await run('losetup', '-f', '--show', image.path);
   const guest = await Guest.create('blkback', { node: true });

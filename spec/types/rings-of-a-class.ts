@@ -102,3 +102,7 @@ back.tx.drain((packets) => {
 });
 // @ts-expect-error only a member of both can pair a response with its request
 packetRing({ request, response, id: 'gref', packet, isExtra: () => false });
+// @ts-expect-error nobody notes the answers on several rings, so requests may not be carried out twice
+protocol({ device: 'vone', rings, keys, repeatable: true });
+// @ts-expect-error a ring of packets has no verbs but by its name
+protocol({ device: 'vone', ring: rings.tx, refuse: () => {} });

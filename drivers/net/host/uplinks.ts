@@ -6,15 +6,21 @@ import { readCapture } from '../pcap-reader.js';
 import { PACKET_PAGES } from '../protocol.js';
 import { ReplayPort } from '../replay-port.js';
 import { CaptureFolder } from './capture.js';
-import type { TapOptions } from './tap.js';
-import { TapPort } from './tap-port.js';
+import { TapPort, type TapPortOptions } from './tap-port.js';
 
 /** What a domain of bridges can be started with. */
 export type BridgeCommandLine = {
   /** The folder that captures of its vifs go to. */
   readonly pcap?: string | undefined;
   /** A TAP device on the bridge `name`, `xenbr0` without it. */
-  readonly tap?: { readonly name: string; readonly bridge?: string | undefined; readonly mtu?: number } | undefined;
+  readonly tap?:
+    | {
+        readonly name: string;
+        readonly bridge?: string | undefined;
+        readonly mtu?: number;
+        readonly offload?: boolean;
+      }
+    | undefined;
   /** A capture whose packets are played to that bridge. */
   readonly replay?: string | undefined;
   /** Which bridge TAP device and capture are ports of. */
@@ -77,7 +83,7 @@ export class Uplinks extends Program {
     await new Promise(() => {});
   }
 
-  async #openTap(options: TapOptions): Promise<void> {
+  async #openTap(options: TapPortOptions): Promise<void> {
     const port = await TapPort.open(options, this.#bridge, this.#grants);
     this.#domain.subscription.add(() => port[Symbol.dispose]());
     this.#log.write({ level: 'info', source: port.name, text: 'is a port of the bridge' });

@@ -10,7 +10,6 @@ import { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
 
 const blkif = { request: blkifRequest, response: blkifResponse, id: 'id' } as const;
 const page = (): Int32Array => new Int32Array(new SharedArrayBuffer(PAGE_SIZE));
-const journal = true;
 
 /** A page of words that calls `wrote` after each word that is written to it. */
 const watched = (words: Int32Array, wrote: () => void): Int32Array =>
@@ -75,7 +74,7 @@ describe('a backend’s notes of its responses', () => {
         Atomics.load = ((target: Int32Array, word: number) =>
           load(target === words ? real : target, word)) as typeof load;
         try {
-          const back = new BackRing(words, blkif, { abi, journal });
+          const back = new BackRing(words, blkif, { abi, journal: 'begin' });
           back.unconsumed();
           answerAll(back, 2);
           back.push();
@@ -86,7 +85,7 @@ describe('a backend’s notes of its responses', () => {
         }
         expect(deaths).to.have.length.greaterThan(requests * 6);
         for (const dead of deaths) {
-          const back = new BackRing(dead, blkif, { abi, journal });
+          const back = new BackRing(dead, blkif, { abi, journal: 'takeUp' });
           const left = back.unconsumed();
           const redone = answerAll(back, left);
           expect(redone).to.eql([100, 101, 102, 103, 104, 105].slice(requests - left));
@@ -103,7 +102,7 @@ describe('a backend’s notes of its responses', () => {
   it('are of the responses that a handler gives at once, too', () => {
     const words = page();
     const front = new FrontRing(words, blkif);
-    const back = new BackRing(words, blkif, { journal });
+    const back = new BackRing(words, blkif, { journal: 'begin' });
     send(front, 5);
     const done: number[] = [];
     const handler = ({ rw }: { readonly rw: { readonly sector_number: number } }): unknown => {
@@ -113,7 +112,7 @@ describe('a backend’s notes of its responses', () => {
       return undefined;
     };
     expect(() => back.serve(back.unconsumed(), handler)).to.throw('died');
-    const next = new BackRing(words, blkif, { journal });
+    const next = new BackRing(words, blkif, { journal: 'takeUp' });
     expect(next.unconsumed()).to.equal(2);
     expect(done.concat(answerAll(next, 2))).to.eql([100, 101, 102, 103, 104]);
   });
@@ -131,6 +130,19 @@ describe('a backend’s notes of its responses', () => {
     expect(notes.end(0, 6)).to.equal(0);
     expect(notes.end(0, 7)).to.equal(7);
     expect(notes.end(7, 7)).to.equal(7);
+  });
+
+  it('are begun anew with a ring: the last life’s on the same page count neither then, nor once it is taken up', () => {
+    const words = page();
+    const front = new FrontRing(words, blkif);
+    for (const index of [4, 5]) new ResponseJournal(words, 4).put(sring.entries, index);
+    send(front, 6);
+    const back = new BackRing(words, blkif, { journal: 'begin' });
+    expect(back.unconsumed()).to.equal(6);
+    // It dies before it has published its first answer.
+    answerAll(back, 1);
+    const next = new BackRing(words, blkif, { journal: 'takeUp' });
+    expect(answerAll(next, next.unconsumed())).to.eql([101, 102, 103, 104, 105]);
   });
 
   it('have room for no response of more than four words', () => {

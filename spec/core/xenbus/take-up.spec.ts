@@ -1,7 +1,10 @@
 import { expect } from 'chai';
+import { ResponseJournal } from '../../../core/abi/response-journal.js';
+import { sring } from '../../../core/abi/ring.js';
 import { type BackLink, backend, connection, type Protocol, serveDevices } from '../../../core/index.js';
 import { backBeginning, backDecision } from '../../../core/xenbus/back-table.js';
 import { type XenbusState, xenbusState } from '../../../core/xenbus/states.js';
+import { PersonaFront } from '../../support/personas.js';
 import { DoublerBackend, DoublerFrontend, vtest, XenbusRig } from '../../support/xenbus-rig.js';
 
 const states = Object.keys(xenbusState) as readonly XenbusState[];
@@ -89,6 +92,23 @@ describe('a backend that is started anew', () => {
       await doubler.close();
       await rig.idle();
       rig.expectNothingHeld();
+    });
+
+    it('has nothing to take up of a ring that its frontend has just shared, whatever lies in the pad', async () => {
+      const front = new PersonaFront(rig);
+      await rig.attach();
+      const keys = front.share();
+      const words = front.page?.words ?? new Int32Array();
+      // Two requests, and what an earlier life of this page says of their answers.
+      new ResponseJournal(words, 1).put(sring.entries, 2);
+      for (const [i, value] of [3, 4].entries()) words[sring.entries + 2 * i] = i | (value << 16);
+      words[sring.reqProd] = 2;
+      serveDevices(rig.backend, LastingBackend);
+      await front.becomes('Initialised', keys);
+      await front.sees('Connected');
+      await rig.idle();
+      expect(words[sring.rspProd]).to.equal(2);
+      expect([0, 1].map((i) => words[sring.entries + 2 * i])).to.eql([6 << 16, 1 | (8 << 16)]);
     });
 
     it('closes as any other when what its frontend wrote cannot be used any more', async () => {

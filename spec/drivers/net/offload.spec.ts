@@ -87,8 +87,25 @@ describe('the Internet checksum (RFC 1071)', () => {
     expect(headers.parse(optioned, 0, optioned.length)).to.equal(true);
     expect(headers.transport).to.equal(62);
     expect(verifyChecksum(optioned, headers)).to.equal(true);
+    // As a fragment header: that of a packet in one piece hides nothing, any other does (RFC 8200).
     optioned[20] = 44;
-    expect(headers.parse(optioned, 0, optioned.length)).to.equal(false);
+    optioned.set([6, 0, 0, 0, 1, 2, 3, 4], 54);
+    expect(headers.parse(optioned, 0, optioned.length) && headers.transport).to.equal(62);
+    for (const [at, value] of [
+      [57, 1],
+      [57, 8],
+      [56, 1],
+    ] as const) {
+      const fragment = optioned.slice();
+      fragment[at] = value;
+      expect(headers.parse(fragment, 0, fragment.length)).to.equal(false);
+    }
+    // As an authentication header, whose length counts by four.
+    const authenticated = Uint8Array.from([...six.subarray(0, 54), 6, 4, ...new Uint8Array(22), ...six.subarray(54)]);
+    authenticated[20] = 51;
+    write16(authenticated, 18, six.length - 54 + 24);
+    expect(headers.parse(authenticated, 0, authenticated.length) && headers.transport).to.equal(78);
+    expect(verifyChecksum(authenticated, headers)).to.equal(true);
   });
 
   it('reads nothing beyond a frame, whatever is in it', () => {

@@ -27,7 +27,7 @@ describe('a capture', () => {
     let now = 1_700_000_000_000;
     pcapng$({ name: 'vif7.0', passing$ }, () => now).subscribe((block) => blocks.push(block));
     for (const [i, bytes] of packets.entries()) {
-      passing$.next({ direction: i % 2 === 0 ? 'tx' : 'rx', frame: frameIn(bytes), flags: 15, slots: 2 });
+      passing$.next({ direction: i % 2 === 0 ? 'tx' : 'rx', frame: frameIn(bytes), flags: 15, slots: 2, extras: 18 });
       now += 1.5;
     }
     passing$.complete();
@@ -42,7 +42,7 @@ describe('a capture', () => {
     expect(texts[1]).to.include('vif7.0-tx');
     expect(texts[2]).to.include('vif7.0-rx');
     expect(texts[3]).to.include(
-      'tx: flags csum_blank|data_validated|more_data|extra_info; slots 2; checksum blank; extra gso tcpv4, segments of 1448',
+      'tx: flags csum_blank|data_validated|more_data|extra_info; slots 2; checksum blank; extra gso tcpv4, segments of 1448; extra hash',
     );
     for (const block of blocks) {
       const view = new DataView(block.buffer);
