@@ -5,7 +5,7 @@ import { join } from 'node:path';
 /** Modules that run in the rig besides what is published. */
 const MORE = [
   'dist/rig/dom0.js',
-  ...['rng', 'disk', 'net-host'].map((guest) => `dist/rig/guests/${guest}.js`),
+  ...['rng', 'disk', 'net-host', 'net-switch'].map((guest) => `dist/rig/guests/${guest}.js`),
   'dist/examples/rng/backend.js',
 ];
 

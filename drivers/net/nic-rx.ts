@@ -38,6 +38,9 @@ export class NicRx implements Disposable {
   readonly #headers = new Headers();
   received = 0;
   receivedBytes = 0;
+  /** Slots of data that they came in, and how many of them were large packets. */
+  slots = 0;
+  large = 0;
   #at = 0;
   #gsoType: GsoType = gsoType.none;
   #gsoSize = 0;
@@ -130,6 +133,8 @@ export class NicRx implements Disposable {
     this.#at = (at + 63) & ~63;
     this.received++;
     this.receivedBytes += length;
+    this.slots += packet.slots;
+    if (this.#gsoType !== gsoType.none) this.large++;
   }
 
   /** A large packet has a blank checksum, whatever it says; false when it has none (netfront.c `checksum_setup`). */

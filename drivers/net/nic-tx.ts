@@ -30,6 +30,9 @@ export type WritePart = (memory: Uint8Array, at: number, from: number, size: num
 export interface NicTxStatistics {
   readonly sent: number;
   readonly sentBytes: number;
+  /** Slots of data that they took, and how many of them were large packets, to be cut by others. */
+  readonly slots: number;
+  readonly large: number;
   /** Answered by another status than okay. */
   readonly refused: number;
 }
@@ -42,6 +45,8 @@ export class NicTx implements Disposable, NicTxStatistics {
   readonly #refs: SharedPage['refs'];
   sent = 0;
   sentBytes = 0;
+  slots = 0;
+  large = 0;
   refused = 0;
   /** The frame that is being put on the ring. */
   #length = 0;
@@ -84,6 +89,8 @@ export class NicTx implements Disposable, NicTxStatistics {
     if (!this.#ring.chain(this.#slots, extras, this.#fill, this.#answered)) return false;
     this.sent++;
     this.sentBytes += length;
+    this.slots += this.#slots - extras;
+    this.large += extras;
     return true;
   }
 

@@ -1,10 +1,11 @@
-import { distinctUntilChanged, map, type Observable, Subject } from 'rxjs';
-import { Cleanup, type FrontLink, type Log } from '../../core/index.js';
+import { distinctUntilChanged, map, type Observable, ReplaySubject, Subject, startWith, takeUntil } from 'rxjs';
+import { Cleanup, type FrontLink, type Log, type XenStore } from '../../core/index.js';
 import { writeChecksum } from './checksum.js';
 import { flowOf } from './flow.js';
 import { type Checksum, checksum, Frame } from './frame.js';
 import type { FrameBatch } from './frame-batch.js';
 import { Headers } from './headers.js';
+import { keyText$ } from './key-text.js';
 import { type Mac, parseMac } from './mac.js';
 import { NicRx, type RxError } from './nic-rx.js';
 import { NicTx, type WritePart } from './nic-tx.js';
@@ -23,10 +24,30 @@ export type OutgoingFrame =
       readonly gso?: { readonly type: GsoType; readonly size: number };
     };
 
+/** What has gone through an interface. */
+export interface NicStatistics {
+  /** Frames, their bytes, and the slots that held them. */
+  readonly sent: number;
+  readonly sentBytes: number;
+  readonly sentSlots: number;
+  /** Large packets among them, which others were to cut. */
+  readonly sentLarge: number;
+  /** Frames that the backend did not take. */
+  readonly refused: number;
+  readonly received: number;
+  readonly receivedBytes: number;
+  readonly receivedSlots: number;
+  readonly receivedLarge: number;
+  /** Packets that came and could not be. */
+  readonly errors: number;
+}
+
 /** A guest's connected network interface. */
 export class Nic implements Disposable {
   readonly #link: FrontLink<typeof vif>;
   readonly #log: Log;
+  readonly #store: XenStore;
+  readonly #ended$ = new ReplaySubject<void>(1);
   readonly #tx: readonly NicTx[];
   readonly #rx: readonly NicRx[];
   readonly #frames$ = new Subject<FrameBatch>();
@@ -37,11 +58,14 @@ export class Nic implements Disposable {
   readonly mac: Mac;
   /** What the backend takes unfinished; what it does not is finished here. */
   readonly offloads: Offloads;
+  /** The frame that is being sent: where it lies. */
   #bytes: Uint8Array = this.#source;
+  #offset = 0;
 
-  constructor(link: FrontLink<typeof vif>, log: Log) {
+  constructor(link: FrontLink<typeof vif>, log: Log, store: XenStore) {
     this.#link = link;
     this.#log = log;
+    this.#store = store;
     this.mac = parseMac(link.toolstack.mac);
     this.offloads = offloadsOf(link.peer as Parameters<typeof offloadsOf>[0]);
     const emit = (batch: FrameBatch): void => this.#frames$.next(batch);
@@ -62,11 +86,17 @@ export class Nic implements Disposable {
     return this.#frames$;
   }
 
-  /** Whether the link is up, now and whenever that changes (key `carrier`); completes with the link. */
+  /**
+   * Whether the link is up, now and whenever the backend says otherwise (netif.h, key `carrier`), whether or not it announces that by its
+   * state; completes with the link.
+   */
   get carrier$(): Observable<boolean> {
-    return this.#link.peer$.pipe(
-      map(({ carrier }) => carrier),
+    const path = `${this.#link.device.otherendPath}/carrier`;
+    return keyText$(this.#store, path).pipe(
+      map((text) => text === undefined || Number(text) !== 0),
+      startWith(this.#link.peer.carrier),
       distinctUntilChanged(),
+      takeUntil(this.#ended$),
     );
   }
 
@@ -81,21 +111,18 @@ export class Nic implements Disposable {
   }
 
   /** What has gone through since it connected. */
-  get statistics(): {
-    readonly sent: number;
-    readonly sentBytes: number;
-    readonly refused: number;
-    readonly received: number;
-    readonly receivedBytes: number;
-    readonly errors: number;
-  } {
+  get statistics(): NicStatistics {
     const sum = (of: readonly number[]): number => of.reduce((a, b) => a + b, 0);
     return {
       sent: sum(this.#tx.map(({ sent }) => sent)),
       sentBytes: sum(this.#tx.map(({ sentBytes }) => sentBytes)),
+      sentSlots: sum(this.#tx.map(({ slots }) => slots)),
+      sentLarge: sum(this.#tx.map(({ large }) => large)),
       refused: sum(this.#tx.map(({ refused }) => refused)),
       received: sum(this.#rx.map(({ received }) => received)),
       receivedBytes: sum(this.#rx.map(({ receivedBytes }) => receivedBytes)),
+      receivedSlots: sum(this.#rx.map(({ slots }) => slots)),
+      receivedLarge: sum(this.#rx.map(({ large }) => large)),
       errors: sum(this.#rx.flatMap(({ errors }) => Object.values(errors))),
     };
   }
@@ -113,13 +140,27 @@ export class Nic implements Disposable {
     let sent = 0;
     try {
       for (const frame of frames) {
-        if (!this.#put(frame)) break;
+        if (!this.#send(frame)) break;
         sent++;
       }
     } finally {
-      for (const tx of this.#tx) tx.push();
+      this.push();
     }
     return sent;
+  }
+
+  /**
+   * Puts a frame of a bridge's on its ring, for the backend to see after {@link push}; false when there is no room. Its bytes are copied; it
+   * is what {@link offloads} and {@link mtu} allow.
+   */
+  put(frame: Frame): boolean {
+    const { bytes, offset, length } = frame;
+    return this.#transmit(bytes, offset, length, frame.checksum, frame.gsoType, frame.gsoSize);
+  }
+
+  /** Has the backend see the frames that were {@link put} on the rings. */
+  push(): void {
+    for (const tx of this.#tx) tx.push();
   }
 
   /** Sends all of the frames, in their order, as there is room. @throws as {@link send} */
@@ -128,8 +169,8 @@ export class Nic implements Disposable {
       sent += this.send(...frames.slice(sent));
       const next = frames[sent];
       if (next === undefined) return;
-      const bytes = bytesOf(next);
-      await this.#queueOf(bytes).room(bytes.length);
+      const { length } = bytesOf(next);
+      await this.#queueOf(bytesOf(next), 0, length).room(length);
     }
   }
 
@@ -158,26 +199,30 @@ export class Nic implements Disposable {
   /** Called by the framework when the link ends. */
   [Symbol.dispose](): void {
     this.#frames$.complete();
+    this.#ended$.next();
     for (const end of [...this.#tx, ...this.#rx]) end[Symbol.dispose]();
   }
 
-  #put(frame: OutgoingFrame): boolean {
+  #send(frame: OutgoingFrame): boolean {
     const bytes = bytesOf(frame);
     const { checksum: sum = checksum.unknown, gso } = frame instanceof Uint8Array ? {} : frame;
     this.#check(bytes, gso);
     const { offloads } = this;
     if (gso !== undefined) {
       if (gso.type === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)
-        return this.#transmit(bytes, checksum.blank, gso.type, gso.size);
+        return this.#transmit(bytes, 0, bytes.length, checksum.blank, gso.type, gso.size);
       return this.#cut(bytes, gso);
     }
-    if (sum !== checksum.blank || (offloads.checksum4 && offloads.checksum6)) return this.#transmit(bytes, sum);
+    const { length } = bytes;
+    if (sum !== checksum.blank || (offloads.checksum4 && offloads.checksum6))
+      return this.#transmit(bytes, 0, length, sum);
     this.#source.set(bytes);
-    if (!this.#headers.parse(this.#source, 0, bytes.length))
+    if (!this.#headers.parse(this.#source, 0, length))
       throw new RangeError('a frame whose checksum is to be finished must hold a TCP or UDP datagram');
-    if (this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6) return this.#transmit(bytes, sum);
+    if (this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)
+      return this.#transmit(bytes, 0, length, sum);
     writeChecksum(this.#source, this.#headers);
-    return this.#transmit(this.#source.subarray(0, bytes.length), checksum.validated);
+    return this.#transmit(this.#source, 0, length, checksum.validated);
   }
 
   #check(bytes: Uint8Array, gso: object | undefined): void {
@@ -190,33 +235,42 @@ export class Nic implements Disposable {
 
   /** Sends a large packet in segments; false when the ring has no room for all. */
   #cut(bytes: Uint8Array, gso: { readonly type: GsoType; readonly size: number }): boolean {
-    const tx = this.#queueOf(bytes);
+    const tx = this.#queueOf(bytes, 0, bytes.length);
     if (tx.free < Math.ceil(bytes.length / gso.size) + 1) return false;
     this.#source.set(bytes);
     this.#segmenter ??= new Segmenter(plainPage(new Uint8Array(MAX_PACKET + 1)));
     const packet = new Frame(plainPage(this.#source));
     packet.set(0, bytes.length, checksum.blank, gso.type, gso.size);
     const done = this.#segmenter.segment(packet, this.#headers, (frame) => {
-      this.#transmit(frame.bytes.subarray(frame.offset, frame.offset + frame.length), checksum.validated);
+      this.#transmit(frame.bytes, frame.offset, frame.length, checksum.validated);
     });
     if (!done) throw new RangeError('a frame that is to be cut must hold a TCP packet of its type');
     return true;
   }
 
-  #transmit(bytes: Uint8Array, sum: Checksum, type: GsoType = gsoType.none, size = 0): boolean {
+  #transmit(
+    bytes: Uint8Array,
+    offset: number,
+    length: number,
+    sum: Checksum,
+    type: GsoType = gsoType.none,
+    size = 0,
+  ): boolean {
     this.#bytes = bytes;
-    return this.#queueOf(bytes).transmit(bytes.length, this.#part, sum, type, size);
+    this.#offset = offset;
+    return this.#queueOf(bytes, offset, length).transmit(length, this.#part, sum, type, size);
   }
 
   readonly #part: WritePart = (memory, at, from, size) => {
     const bytes = this.#bytes;
-    memory.set(size === bytes.length ? bytes : bytes.subarray(from, from + size), at);
+    const begin = this.#offset + from;
+    memory.set(size === bytes.length ? bytes : bytes.subarray(begin, begin + size), at);
   };
 
   /** One flow keeps to one ring, so that its frames keep their order. */
-  #queueOf(bytes: Uint8Array): NicTx {
+  #queueOf(bytes: Uint8Array, offset: number, length: number): NicTx {
     const count = this.#tx.length;
-    return this.#tx[count === 1 ? 0 : flowOf(bytes, 0, bytes.length) % count] as NicTx;
+    return this.#tx[count === 1 ? 0 : flowOf(bytes, offset, length) % count] as NicTx;
   }
 
   #refused(error: RxError): void {

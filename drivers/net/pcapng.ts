@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs';
 import { checksum } from './frame.js';
 import type { Passing, Vif } from './vif.js';
-import { gsoType, rxFlag, txFlag } from './wire.js';
+import { extraType, gsoType, rxFlag, txFlag } from './wire.js';
 
 const SECTION = 0x0a0d0d0a;
 const INTERFACE = 1;
@@ -91,9 +91,10 @@ export class PcapngWriter {
 
   /** The options of a packet, with the way left to be said: their text is the same for most packets, and making it costs more than all else. */
   #optionsOf(passing: Passing): Uint8Array {
-    const { direction, flags, slots, frame } = passing;
+    const { direction, flags, slots, frame, extras } = passing;
     const ring = ((flags & 0xffff) * 64 + (slots & 63)) * 2 + (direction === 'tx' ? 0 : 1);
-    const key = ((ring * 4 + frame.checksum) * 4 + frame.gsoType) * 65536 + frame.gsoSize;
+    const hashed = (extras & (1 << extraType.hash)) === 0 ? 0 : 1;
+    const key = (((ring * 2 + hashed) * 4 + frame.checksum) * 4 + frame.gsoType) * 65536 + frame.gsoSize;
     let options = this.#options.get(key);
     if (options === undefined) {
       const what = text(comment(passing));
@@ -115,7 +116,7 @@ export class PcapngWriter {
 const sums = { [checksum.unknown]: 'unknown', [checksum.validated]: 'validated', [checksum.blank]: 'blank' } as const;
 
 /** What a ring says of a packet, besides its bytes. */
-const comment = ({ direction, frame, flags, slots }: Passing): string => {
+const comment = ({ direction, frame, flags, slots, extras }: Passing): string => {
   const names =
     direction === 'tx'
       ? [
@@ -131,11 +132,15 @@ const comment = ({ direction, frame, flags, slots }: Passing): string => {
           [rxFlag.extraInfo, 'extra_info'],
         ];
   const set = names.flatMap(([bit, name]) => ((flags & Number(bit)) !== 0 ? [String(name)] : []));
-  const gso =
-    frame.gsoType === gsoType.none
-      ? ''
-      : `; extra gso ${frame.gsoType === gsoType.tcpv4 ? 'tcpv4' : 'tcpv6'}, segments of ${frame.gsoSize}`;
-  return `${direction}: flags ${set.join('|') || 'none'}; slots ${slots}; checksum ${sums[frame.checksum]}${gso}`;
+  const gso = `${frame.gsoType === gsoType.tcpv4 ? 'tcpv4' : 'tcpv6'}, segments of ${frame.gsoSize}`;
+  const told = [
+    `${direction}: flags ${set.join('|') || 'none'}`,
+    `slots ${slots}`,
+    `checksum ${sums[frame.checksum]}`,
+    ...(frame.gsoType === gsoType.none ? [] : [`extra gso ${gso}`]),
+    ...((extras & (1 << extraType.hash)) === 0 ? [] : ['extra hash']),
+  ];
+  return told.join('; ');
 };
 
 /** Nanoseconds since 1970 of a time in ms. */

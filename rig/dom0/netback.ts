@@ -61,12 +61,15 @@ export class NetbackVif {
   }
 }
 
-/** What dom0's kernel has counted of a protocol (/proc/net/snmp). */
-export const snmp = (protocol: 'Udp' | 'Tcp'): Readonly<Record<string, number>> => {
-  const [names, values] = readFileSync('/proc/net/snmp', 'utf8')
+/** What a kernel has counted of a protocol. @param text its /proc/net/snmp; dom0's without it */
+export const snmp = (
+  protocol: 'Icmp' | 'Udp' | 'Tcp',
+  text = readFileSync('/proc/net/snmp', 'utf8'),
+): Readonly<Record<string, number>> => {
+  const [names, values] = text
     .split('\n')
     .filter((line) => line.startsWith(`${protocol}: `))
-    .map((line) => line.split(' ').slice(1));
+    .map((line) => line.trim().split(' ').slice(1));
   check(names !== undefined && values !== undefined, `/proc/net/snmp has no ${protocol}`);
   return Object.fromEntries(names.map((name, i) => [name, Number(values[i])]));
 };

@@ -1,16 +1,10 @@
 import { firstValueFrom, Subscription } from 'rxjs';
 import { ContainerModule, type Device, devices$ } from '../../core/index.js';
-import { checksum, gsoType, Headers, ipProtocol, NetFeatures, NetFrontend, type Nic } from '../../drivers/net/index.js';
+import { checksum, Headers, ipProtocol, NetFeatures, NetFrontend, type Nic } from '../../drivers/net/index.js';
 import { XenDomain } from '../../platform/xen/index.js';
 
 /** What came through an interface. */
 export interface Tally {
-  frames: number;
-  /** Frames of more than a page, each of which came in several slots. */
-  severalSlots: number;
-  /** Packets that are to be cut, and bytes of the longest. */
-  large: number;
-  longest: number;
   /** UDP datagrams by the state of their checksum. */
   readonly udp: { unknown: number; validated: number; blank: number };
 }
@@ -19,21 +13,11 @@ const states = Object.keys(checksum) as (keyof typeof checksum)[];
 
 /** Counts what comes, from now on. */
 export const tallyOf = (nic: Nic): Tally => {
-  const tally: Tally = {
-    frames: 0,
-    severalSlots: 0,
-    large: 0,
-    longest: 0,
-    udp: { unknown: 0, validated: 0, blank: 0 },
-  };
+  const tally: Tally = { udp: { unknown: 0, validated: 0, blank: 0 } };
   const headers = new Headers();
   nic.frames$.subscribe((batch) => {
     for (const frame of batch) {
       const { bytes, offset, length } = frame;
-      tally.frames++;
-      if (length > 4096) tally.severalSlots++;
-      if (frame.gsoType !== gsoType.none) tally.large++;
-      if (length > tally.longest) tally.longest = length;
       if (!headers.parse(bytes, offset, length) || headers.protocol !== ipProtocol.udp) continue;
       const state = states.find((name) => checksum[name] === frame.checksum);
       if (state !== undefined) tally.udp[state]++;

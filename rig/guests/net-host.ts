@@ -3,6 +3,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { Clock } from '../../core/index.js';
+import type { NicStatistics } from '../../drivers/net/index.js';
 import { Host, UDP_HEADERS } from '../../examples/net/host.js';
 import { parseIpv4 } from '../../examples/net/ipv4.js';
 import { openInterface, tell } from './interface.js';
@@ -21,17 +22,14 @@ import {
 const PATIENCE = 5000;
 
 /** What this program says at its end. */
-export interface HostReport {
+export interface HostReport extends NicStatistics {
   readonly pinged: number;
   /** Datagrams that dom0 echoed, byte for byte. */
   readonly echoed: number;
   readonly offloads: Readonly<Record<string, boolean>>;
   readonly udp: { readonly unknown: number; readonly validated: number; readonly blank: number };
-  readonly severalSlots: number;
   /** By queue. */
   readonly queues: readonly { readonly sent: number; readonly received: number }[];
-  readonly refused: number;
-  readonly errors: number;
   readonly left: object;
 }
 
@@ -74,21 +72,10 @@ await nic.sendAll([wrong]);
 
 tell({ done: true });
 await ended;
-const { udp, severalSlots } = tally;
-const { offloads, queueStatistics: queues } = nic;
-const { refused, errors } = nic.statistics;
+const { udp } = tally;
+const { offloads, queueStatistics: queues, statistics } = nic;
 host[Symbol.dispose]();
 const left = await close();
-const report: HostReport = {
-  pinged,
-  echoed,
-  offloads: { ...offloads },
-  udp,
-  severalSlots,
-  queues,
-  refused,
-  errors,
-  left,
-};
+const report: HostReport = { ...statistics, pinged, echoed, offloads: { ...offloads }, udp, queues, left };
 tell(report);
 process.exit(0);

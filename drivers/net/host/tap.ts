@@ -17,6 +17,8 @@ export interface TapOptions {
   readonly bridge?: string | undefined;
   /** Bytes of payload. */
   readonly mtu?: number;
+  /** Whether each frame has a virtio_net_hdr before it, both ways, if the kernel can do that; not without it. */
+  readonly vnetHeader?: boolean;
 }
 
 /**
@@ -36,6 +38,8 @@ export const tapProblem = (
   if (platform !== 'linux') return `TAP devices are Linux's, and this is ${platform}`;
   if (uid !== 0) return 'a TAP device needs root: run this as root, or leave --tap out';
   if (!exists(DEVICE)) return `there is no ${DEVICE}: load the module tun (modprobe tun)`;
+  if (exists(`/sys/class/net/${name}`) && !exists(`/sys/class/net/${name}/tun_flags`))
+    return `there is an interface ${name}, and it is no TAP device: name another`;
   if (bridge !== undefined && !exists(`/sys/class/net/${bridge}/bridge`))
     return `there is no Linux bridge ${bridge}: make it (ip link add ${bridge} type bridge), or name another`;
   return undefined;
@@ -48,12 +52,20 @@ export const tapProblem = (
 export class Tap implements Disposable {
   /** What the kernel calls it. */
   readonly name: string;
+  /** Bytes of the virtio_net_hdr that each frame has before it; 0 without. */
+  readonly header: number;
   readonly #file: number;
   readonly #helper: ChildProcessByStdio<Writable, Readable, Readable>;
   #open = true;
 
-  private constructor(name: string, file: number, child: ChildProcessByStdio<Writable, Readable, Readable>) {
+  private constructor(
+    name: string,
+    header: number,
+    file: number,
+    child: ChildProcessByStdio<Writable, Readable, Readable>,
+  ) {
     this.name = name;
+    this.header = header;
     this.#file = file;
     this.#helper = child;
   }
@@ -67,8 +79,8 @@ export class Tap implements Disposable {
     const problem = tapProblem(options);
     if (problem !== undefined) return Promise.reject(new Error(problem));
     const file = openSync(DEVICE, constants.O_RDWR);
-    const { name, bridge = '', mtu = 1500 } = options;
-    const child = spawn('perl', ['-e', helper, name, bridge, String(mtu)], {
+    const { name, bridge = '', mtu = 1500, vnetHeader = false } = options;
+    const child = spawn('perl', ['-e', helper, name, bridge, String(mtu), vnetHeader ? '1' : '0'], {
       stdio: ['pipe', 'pipe', 'pipe', file],
     }) as ChildProcessByStdio<Writable, Readable, Readable>;
     return new Promise((resolve, reject) => {
@@ -98,8 +110,8 @@ export class Tap implements Disposable {
           at += 4 + length;
           if (tap !== undefined) each(frame);
           else {
-            // The first is its name.
-            tap = new Tap(frame.toString(), file, child);
+            // The first tells of the device.
+            tap = new Tap(frame.toString('latin1', 1), frame.readUInt8(), file, child);
             resolve(tap);
           }
         }

@@ -1,57 +1,22 @@
 // The kernel's own network stack and tools as peers of a guest, over a TAP device in a network namespace.
-import { type ExecFileException, execFile, execFileSync } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { filter, firstValueFrom } from 'rxjs';
 import { Clock, connection, type Domain } from '../../../../core/index.js';
 import { NetFrontend } from '../../../../drivers/net/frontend.js';
-import { tapProblem } from '../../../../drivers/net/host/tap.js';
 import type { BridgeReport } from '../../../../drivers/net/host/uplinks.js';
 import type { Nic } from '../../../../drivers/net/nic.js';
 import { vifKeys } from '../../../../drivers/net/vif-keys.js';
 import { Host, UDP_HEADERS } from '../../../../examples/net/host.js';
 import { parseIpv4, showIpv4 } from '../../../../examples/net/ipv4.js';
 import { ThreadsMachine } from '../../../../platform/threads/index.js';
+import { lacking, run } from './namespaces.js';
 
 const GUEST = '10.97.0.2';
 const KERNEL = '10.97.0.1';
-
-const has = (tool: string): boolean =>
-  (process.env.PATH ?? '').split(':').some((folder) => existsSync(join(folder, tool)));
-
-/** Why there can be no TAP device in a namespace of its own. */
-const noNamespace = ((): string | undefined => {
-  const problem = tapProblem({ name: 'srt0' });
-  if (problem !== undefined) return problem;
-  const missing = ['ip', 'perl'].find((tool) => !has(tool));
-  if (missing !== undefined) return `there is no ${missing}`;
-  const probe = `srt-probe-${process.pid}`;
-  try {
-    execFileSync('ip', ['netns', 'add', probe], { stdio: 'ignore' });
-    execFileSync('ip', ['netns', 'del', probe], { stdio: 'ignore' });
-    return undefined;
-  } catch {
-    return 'network namespaces cannot be made here';
-  }
-})();
-
-/** Why these peers cannot be had; undefined when they can. */
-const lacking = (...tools: readonly string[]): string | undefined => {
-  const missing = tools.find((tool) => !has(tool));
-  return noNamespace ?? (missing && `there is no ${missing}`);
-};
-
-/** Runs a command while the guest, in this thread, goes on; resolves to its output. */
-const run = (command: string, args: readonly string[], input?: string): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const child = execFile(command, args, { timeout: 20_000 }, (error: ExecFileException | null, stdout, stderr) => {
-      if (error === null) resolve(stdout);
-      else reject(new Error(`${command} ${args.join(' ')}: ${error.message} ${stdout} ${stderr}`));
-    });
-    child.stdin?.end(input ?? '');
-  });
 
 describe('a guest and the kernel, over a TAP device', function () {
   this.timeout(60_000);
@@ -123,7 +88,7 @@ describe('a guest and the kernel, over a TAP device', function () {
     expect(await host.ping(parseIpv4(KERNEL), 7, 1000)).to.be.a('number');
   });
 
-  withTools('echoes datagrams that socat sends, whose checksums the bridge finishes', ['socat'], async () => {
+  withTools('echoes datagrams that socat sends, whose checksums each end leaves to the other', ['socat'], async () => {
     host.bind(7, ({ from, port, data }) => {
       const copy = data.slice();
       void host.resolve(from).then((to) => {
