@@ -5,13 +5,15 @@ import { Guest } from '../dom0/guest.js';
 import { nothingLeftOf } from '../dom0/leftovers.js';
 import { loadModule } from '../dom0/modules.js';
 import { snmp } from '../dom0/netback.js';
-import { check, run, same } from '../dom0/shell.js';
+import { check, run, same, until } from '../dom0/shell.js';
 import { bulk, datagrams, dom0At, pinged, type Station } from '../dom0/stations.js';
 
 const FOLDER = '/tmp/capture';
 const CAPTURE = `${FOLDER}/Domain-0.pcapng`;
 const UPLINK = 'uplink0';
 const QUEUES = 2;
+/** XenbusStateConnected. */
+const CONNECTED = '4';
 const DATAGRAMS = [18, 500, 1000, 1472, 1473, 8000];
 /** Pings of each size. */
 const PINGS = 3;
@@ -50,7 +52,12 @@ class LinuxStation implements Station {
     await splitring('attach', this.name, 'net', '--mac', `00:16:3e:00:00:0${this.number}`);
   }
 
+  /** Waits until it is a port of the bridge, and sets it up. */
   async hasInterface(): Promise<void> {
+    const state = `/local/domain/0/backend/splitring-vif/${this.guest.domid}/0/state`;
+    const isConnected = async (): Promise<true | undefined> =>
+      (await run('xenstore-read', state)) === CONNECTED ? true : undefined;
+    await until(`the interface of ${this.name}`, isConnected, 60);
     const eth0 = 'i=0; while [ ! -e /sys/class/net/eth0 ] && [ $i -lt 200 ]; do sleep 0.1; i=$((i+1)); done';
     await this.sh(`${eth0}; ip link set eth0 up; ip addr add ${this.address}/24 dev eth0`);
   }
