@@ -15,6 +15,15 @@ export const dom0At = (address: string): Station => ({
   sh: (line) => run('sh', '-c', line),
 });
 
+/** Waits until one answers the other. */
+export const reached = async (from: Station, to: Station): Promise<void> => {
+  const ask = async (): Promise<true | undefined> =>
+    (await from.sh(`ping -q -c 1 -W 2 ${to.address} > /dev/null 2>&1 && echo yes || true`)) === 'yes'
+      ? true
+      : undefined;
+  await until(`an answer of ${to.name} to ${from.name}`, ask, 30);
+};
+
 /** Pings of these many bytes, one after the other, each of which is answered within ten seconds. */
 export const pinged = async (from: Station, to: Station, count: number, size: number): Promise<number> => {
   const each = `ping -q -c 1 -W 10 -s ${size} ${to.address} > /dev/null`;

@@ -6,7 +6,7 @@ import { nothingLeftOf } from '../dom0/leftovers.js';
 import { loadModule } from '../dom0/modules.js';
 import { snmp } from '../dom0/netback.js';
 import { check, run, same, until } from '../dom0/shell.js';
-import { bulk, datagrams, dom0At, pinged, type Station } from '../dom0/stations.js';
+import { bulk, datagrams, dom0At, pinged, reached, type Station } from '../dom0/stations.js';
 
 const FOLDER = '/tmp/capture';
 const CAPTURE = `${FOLDER}/Domain-0.pcapng`;
@@ -134,7 +134,7 @@ const whilePaused = async (one: LinuxStation, two: LinuxStation, dom0: Station):
   await pinged(dom0, one, PINGS, 56);
   await bulk(one, dom0, 64);
   await run('xl', 'unpause', two.name);
-  await one.sh(`ping -c 1 -w 20 ${two.address} > /dev/null`);
+  await reached(one, two);
   await pinged(one, two, PINGS, 1400);
   await pinged(dom0, two, PINGS, 56);
 };
@@ -169,7 +169,7 @@ export const net = async (step: (text: string) => void): Promise<string> => {
   step('both guests are on the bridge');
 
   let pings = 0;
-  await one.sh(`ping -c 1 -w 20 ${two.address} > /dev/null`);
+  await reached(one, two);
   for (const size of [56, 1400, 8000]) pings += await pinged(one, two, PINGS, size);
   for (const size of [56, 8000]) pings += await pinged(two, one, PINGS, size);
   let sent = await datagrams(one, two, DATAGRAMS);
@@ -202,7 +202,7 @@ export const net = async (step: (text: string) => void): Promise<string> => {
     await guest.attach();
     await guest.hasInterface();
   }
-  await one.sh(`ping -c 1 -w 20 ${two.address} > /dev/null`);
+  await reached(one, two);
   const start = performance.now();
   await bulk(one, two, 2048);
   step(`2 MiB by TCP without a capture, with its sums in ${((performance.now() - start) / 1000).toFixed(1)} s`);
