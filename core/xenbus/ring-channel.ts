@@ -23,6 +23,8 @@ export const pumpOptionsOf = (
 ): PumpOptions => ({
   notify: () => channel.notify(),
   again: () => channel.retrigger(),
+  hold: () => channel.hold(),
+  release: () => channel.release(),
   ...(rings === 1 && { linger: (isThere) => channel.linger(isThere) }),
   onError,
 });
