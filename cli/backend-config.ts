@@ -29,3 +29,14 @@ export const readBackendConfig = (path: string): BackendConfig => {
   if (offer !== undefined && !isRecord(offer)) throw new UsageError(`--config ${path}: offer is no object`);
   return { ...(cmdline === undefined ? {} : { cmdline }), ...(offer === undefined ? {} : { offer }) };
 };
+
+/** A configuration whose command line has, besides, what the options say that were given. */
+export const withCommandLine = (
+  config: BackendConfig,
+  told: { readonly [key: string]: Plain | undefined },
+): BackendConfig => {
+  const given = Object.entries(told).filter(([, value]) => value !== undefined);
+  if (given.length === 0) return config;
+  const before = isRecord(config.cmdline) ? config.cmdline : {};
+  return { ...config, cmdline: { ...before, ...(Object.fromEntries(given) as Record<string, Plain>) } };
+};

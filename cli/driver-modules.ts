@@ -1,7 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { type BackendClass, type DomainModule, driverInfo } from '../core/index.js';
+import { type BackendClass, type DomainModule, driverInfo, type Plain } from '../core/index.js';
 import { messageOf, RunError, UsageError } from './errors.js';
 import type { MachineOptions, OptionValues } from './machine.js';
 
@@ -20,6 +20,15 @@ export interface Attachment {
   };
 }
 
+/** What a driver's module may export as `serving`: what its backend may be told on a command line, all of it optional. */
+export interface Serving {
+  readonly options: MachineOptions;
+  /** Looks at it before anything is served. @throws what is wrong with it */
+  readonly check?: (values: OptionValues<MachineOptions>) => void;
+  /** What it is as the domain's command line. */
+  readonly cmdline: (values: OptionValues<MachineOptions>) => { readonly [key: string]: Plain | undefined };
+}
+
 /** A module of drivers, as it was named. */
 export interface DriverModule {
   readonly name: string;
@@ -27,6 +36,7 @@ export interface DriverModule {
   /** The class of devices that its backend serves, `vbd`. */
   readonly device: string;
   readonly attachment: Attachment | undefined;
+  readonly serving: Serving | undefined;
 }
 
 /** The compiled drivers: each folder with a module.js is a class by that name. */
@@ -73,7 +83,8 @@ export const findDriver = async (name: string): Promise<DriverModule> => {
     const found = device === undefined ? 'no backend' : `${devices.length} backends`;
     throw new RunError(`${name} exports ${found}: name a module that exports one class with @backend`);
   }
-  return { name, url, device, attachment: module.attachment as Attachment | undefined };
+  const { attachment, serving } = module as { readonly attachment?: Attachment; readonly serving?: Serving };
+  return { name, url, device, attachment, serving };
 };
 
 /**

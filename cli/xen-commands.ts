@@ -1,7 +1,7 @@
 import { type Command, Option } from 'commander';
 import { attachDevice, detachDevice } from './attach-device.js';
-import { readBackendConfig } from './backend-config.js';
-import { type DriverModule, driverNames, findDriver, typeOf } from './driver-modules.js';
+import { readBackendConfig, withCommandLine } from './backend-config.js';
+import { type DriverModule, driverNames, findDriver, type Serving, typeOf } from './driver-modules.js';
 import { messageOf, refusal, UsageError } from './errors.js';
 import type { Interruption } from './interruption.js';
 import type { MachineOptions, OptionValues } from './machine.js';
@@ -35,6 +35,17 @@ const typeOption = (description: string): Option =>
     }
   });
 
+const configOption = (): Option => new Option('--config <FILE>', 'JSON: { "cmdline": …, "offer": … }');
+
+const servedTypeOption = (): Option =>
+  typeOption('the directory below backend that is watched (default: splitring-CLASS, as attach writes)');
+
+/** What `backend` is told, before the class and after it. */
+interface BackendOptions {
+  readonly config?: string;
+  readonly type?: string;
+}
+
 const byNumber: MachineOptions = {
   id: {
     value: 'N',
@@ -44,12 +55,13 @@ const byNumber: MachineOptions = {
   },
 };
 
-/** Parses the options of a class of devices, of which those with a value and no default must be there. */
+/** Parses the options of a class of devices. @param isNeeded whether those with a value and no default must be there */
 const parseOptions = async (
   name: string,
   args: readonly string[],
   options: MachineOptions,
   more: readonly Option[],
+  isNeeded: boolean,
   { commandOf, declared }: XenSurroundings,
 ): Promise<{ readonly values: OptionValues<MachineOptions>; readonly parsed: Readonly<Record<string, unknown>> }> => {
   const command = commandOf(name).usage('[options]');
@@ -63,7 +75,7 @@ const parseOptions = async (
   const parsed: Readonly<Record<string, unknown>> = command.opts();
   const values = known.map(({ name: key, option }) => {
     const value = parsed[option.attributeName()] ?? (option.isBoolean() ? false : undefined);
-    if (value === undefined) throw new UsageError(`--${key} is missing; see ${name} --help`);
+    if (value === undefined && isNeeded) throw new UsageError(`--${key} is missing; see ${name} --help`);
     return [key, value];
   });
   return { values: Object.fromEntries(values), parsed };
@@ -75,6 +87,16 @@ const needed = (value: string | undefined, what: string, command: string): strin
 };
 
 const classes = (): string => `CLASS: ${driverNames().join(', ')}, or a compiled module with a backend, by its path.`;
+
+/** What the options say, as the domain's command line. @throws UsageError with what is wrong with them */
+const toldBy = ({ check, cmdline }: Serving, values: OptionValues<MachineOptions>): ReturnType<Serving['cmdline']> => {
+  try {
+    check?.(values);
+  } catch (error) {
+    throw new UsageError(messageOf(error));
+  }
+  return cmdline(values);
+};
 
 /** Adds the commands that work on real Xen: backend, attach, detach. */
 export const addXenCommands = (program: Command, surroundings: XenSurroundings): void => {
@@ -88,14 +110,21 @@ export const addXenCommands = (program: Command, surroundings: XenSurroundings):
       .exitOverride(refusal(`splitring ${name}`))
       .addHelpText('after', `\n${classes()}`);
 
-  add('backend', 'on real Xen: serve the devices of a class in this domain', '[options] CLASS')
+  add('backend', 'on real Xen: serve the devices of a class in this domain', '[options] CLASS [options of the class]')
     .argument('[CLASS]')
-    .option('--config <FILE>', 'JSON: { "cmdline": …, "offer": … }')
-    .addOption(typeOption('the directory below backend that is watched (default: splitring-CLASS, as attach writes)'))
-    .action(async (name: string | undefined, options: { readonly config?: string; readonly type?: string }) => {
-      const config = options.config === undefined ? {} : readBackendConfig(options.config);
+    .argument('[options...]')
+    .passThroughOptions()
+    .addOption(configOption())
+    .addOption(servedTypeOption())
+    .action(async (name: string | undefined, rest: readonly string[], before: BackendOptions) => {
       const driver = await findDriver(needed(name, 'a class', 'backend'));
-      const type = options.type ?? typeOf(driver.device);
+      const { serving } = driver;
+      const what = `splitring backend ${driver.name}`;
+      const more = [configOption(), servedTypeOption()];
+      const { values, parsed } = await parseOptions(what, rest, serving?.options ?? {}, more, false, surroundings);
+      const { config: path, type = typeOf(driver.device) }: BackendOptions = { ...before, ...parsed };
+      const told = serving === undefined ? {} : toldBy(serving, values);
+      const config = withCommandLine(path === undefined ? {} : readBackendConfig(path), told);
       ended(await serveBackend({ driver, type, config, out, interruption }));
     });
 
@@ -124,7 +153,7 @@ export const addXenCommands = (program: Command, surroundings: XenSurroundings):
             ? byNumber
             : { ...attachment.options, ...(name === 'attach' ? attachment.more : {}) };
         const what = `splitring ${name} DOMAIN ${driver.name}`;
-        const { values, parsed } = await parseOptions(what, rest, options, more, surroundings);
+        const { values, parsed } = await parseOptions(what, rest, options, more, true, surroundings);
         ended(await work({ driver, frontend, values, parsed }));
       });
   };

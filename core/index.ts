@@ -41,6 +41,7 @@ export {
   u64,
 } from './abi/fields.js';
 export { FrontRing } from './abi/front-ring.js';
+export { type GntstName, gntst } from './abi/gntst.js';
 export { type Abi, abis } from './abi/layout.js';
 export type { PortStatus } from './abi/port-status.js';
 export { type PacketShape, type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
@@ -94,6 +95,7 @@ export {
   shutdownReasons,
 } from './domain/domctl.js';
 export { EventChannel, EventChannels } from './domain/event-channels.js';
+export type { CopyRun, GrantCopies, PeerGrantCopies } from './domain/grant-copies.js';
 export {
   type CopySegment,
   GrantTable,
@@ -138,6 +140,7 @@ export {
 export type { FrontLink, FrontNegotiation } from './xenbus/front-link.js';
 export { type FrontState, type FrontStep, frontendTable, frontSteps } from './xenbus/front-table.js';
 export { flag, type Key, type Keys, type KeyValues, oneOf, text, uint } from './xenbus/keys.js';
+export { latestMap } from './xenbus/latest-map.js';
 export { Offer } from './xenbus/offer.js';
 export type { PacketReceiver, Packets } from './xenbus/packet-responses.js';
 export type { PacketSender } from './xenbus/packet-sender.js';
@@ -160,7 +163,7 @@ export {
   ring,
   type ToolstackValues,
 } from './xenbus/protocol.js';
-export type { Done, Fill, Lost, RequestRing } from './xenbus/requests.js';
+export type { Done, Fill, Lost, RequestRing } from './xenbus/request-ring.js';
 export type { Serve } from './xenbus/responses.js';
 export {
   type BackEnd,

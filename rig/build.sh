@@ -60,7 +60,7 @@ fi
 if ! fits dom0 "$KVER" "$(cat initramfs.key)" "$("$NODE" --version)"; then
   step "making dom0's disk (Debian $SUITE with xen-utils and Node $("$NODE" --version))"
   rm -rf root; mkdir root
-  mmdebstrap --quiet --variant=minbase --include="xen-utils-$XENVER,xenstore-utils,kmod,iproute2,iputils-ping,procps,e2fsprogs" \
+  mmdebstrap --quiet --variant=minbase --include="xen-utils-$XENVER,xenstore-utils,kmod,iproute2,iputils-ping,ethtool,netcat-traditional,procps,e2fsprogs" \
     --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
     --dpkgopt='path-exclude=/usr/share/doc/*' --format=tar "$SUITE" dom0.tar
   tar -C root -xf dom0.tar; rm dom0.tar
@@ -69,6 +69,7 @@ if ! fits dom0 "$KVER" "$(cat initramfs.key)" "$("$NODE" --version)"; then
   cp boot/vmlinux boot/guest.cpio.gz root/rig/
   modules root/rig/modules/xen-blkback loop xen-blkback
   modules root/rig/modules/xen-netback xen-netback
+  modules root/rig/modules/tun tun
   # A guest with Node: what splitring itself is made of is added when the guest is made.
   t=$(mktemp -d); initramfs "$t" "$HERE/guest-init.sh" xen-evtchn xen-gntdev xen-gntalloc tun
   install -D "$(readlink -f "$NODE")" "$t/usr/local/bin/node"
@@ -79,6 +80,13 @@ if ! fits dom0 "$KVER" "$(cat initramfs.key)" "$("$NODE" --version)"; then
   cp root/usr/lib/x86_64-linux-gnu/perl-base/strict.pm "$t/usr/lib/x86_64-linux-gnu/perl-base/"
   chroot root ldd /usr/bin/perl | grep -o '/[^ ]*\.so[^ ]*' | while read -r l; do [ -e "$t$l" ] || { mkdir -p "$t$(dirname "$l")"; cp -L "root$l" "$t$l"; }; done
   pack "$t" > root/rig/guest-node.cpio; rm -rf "$t"
+  # Tools of the network that busybox lacks, for a guest that asks for them: UDP, and what its interface offers.
+  t=$(mktemp -d)
+  for tool in usr/bin/nc.traditional usr/sbin/ethtool; do
+    install -D "root/$tool" "$t/bin/$(basename "$tool")"
+    chroot root ldd "/$tool" | grep -o '/[^ ]*\.so[^ ]*' | while read -r l; do mkdir -p "$t$(dirname "$l")"; cp -L "root$l" "$t$l"; done
+  done
+  pack "$t" | gzip -1 > root/rig/guest-tools.cpio.gz; rm -rf "$t"
   rm -f boot/dom0.ext4; truncate -s 1500M boot/dom0.ext4
   mkfs.ext4 -q -F -O ^has_journal -m 0 -d root boot/dom0.ext4
   rm -rf root

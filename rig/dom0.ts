@@ -1,6 +1,6 @@
 // What dom0 runs: the scenarios that it is given, each of which prints one line.
 import { readdirSync } from 'node:fs';
-import { run } from './dom0/shell.js';
+import { Running, run } from './dom0/shell.js';
 import { blkback } from './scenarios/blkback.js';
 import { destroy } from './scenarios/destroy.js';
 import { disk } from './scenarios/disk.js';
@@ -51,8 +51,10 @@ const clean = async (): Promise<void> => {
   await run('pkill', '-9', '-f', 'splitring/dist/cli/main.js').catch(() => {});
 };
 
-/** What helps to see why one failed: the store, the consoles, Xen's and Linux' messages. */
+/** What helps to see why one failed: what our programs wrote, the store, the consoles, Xen's and Linux' messages. */
 const tell = async (): Promise<void> => {
+  for (const { command, lines } of Running.all)
+    process.stdout.write(`--- ${command}\n${lines.slice(-40).join('\n')}\n`);
   const consoles = readdirSync('/var/log/xen/console').map((name) => `/var/log/xen/console/${name}`);
   for (const [program, ...args] of [
     ['xl', 'list'],

@@ -1,10 +1,10 @@
 // One case of the suite `blk`, in a process of its own: prints how many reads a second it made.
-import { firstValueFrom, from, map, merge } from 'rxjs';
 import { connection } from '../../core/index.js';
 import type { Machine } from '../../core/toolstack/index.js';
 import { BlkFrontend, vbdKeys, vdevOf } from '../../drivers/blk/index.js';
 import { LocalMachine } from '../../platform/local/index.js';
 import { ThreadsMachine } from '../../platform/threads/index.js';
+import { reportedRate } from '../lib/reported-rate.js';
 import type { GuestSetup } from './blk-guest.module.js';
 import { diskLoops, type Load, readLoop, readSyncLoop } from './blk-loops.js';
 
@@ -56,17 +56,7 @@ const run = async (
     }
     const cmdline: GuestSetup = { ...load, tier };
     const guest = await machine.boot({ name: 'guest', module: GUEST, cmdline, blocking: true });
-    const rate = firstValueFrom(
-      merge(
-        machine.reportsOf$(guest).pipe(map(Number)),
-        from(machine.shutdownOf(guest)).pipe(
-          map(({ error }): never => {
-            throw error ?? new Error('the guest has ended');
-          }),
-        ),
-      ),
-    );
-    const [found] = await Promise.all([rate, attach(guest)]);
+    const [found] = await Promise.all([reportedRate(machine, guest), attach(guest)]);
     return found;
   } finally {
     await machine[Symbol.asyncDispose]();

@@ -14,6 +14,10 @@ const lacks = (operation: string): XenError =>
  * Subscribing unmasks the port, which delivers what was pending; the last unsubscription masks it; disposing closes it and
  * completes the subscribers. Events coalesce: an upcall says "look now", never how often. Nothing is delivered inside the call
  * that caused it.
+ *
+ * Death completes nothing. When the domain at the other end dies or closes its port, this one is unbound and silent, as on Xen; that is told
+ * by the store. When the channel's own domain crashes or is destroyed, its subscribers hear no more: a `firstValueFrom` of a channel that
+ * completes rejects, and one that none of its code waits for any more would end the process of all domains as an unhandled rejection.
  */
 export abstract class EventChannel extends Observable<void> implements Disposable {
   /** This end's port. */
@@ -35,6 +39,13 @@ export abstract class EventChannel extends Observable<void> implements Disposabl
   linger(_isThere: () => boolean): boolean {
     return false;
   }
+  /**
+   * Until {@link release}, in the same call, other domains that sleep are not woken for what this one raises: for what raises more than one
+   * event, so that who is woken finds all of it. A platform may wake them at once all the same.
+   */
+  hold(): void {}
+  /** Ends what {@link hold} began. */
+  release(): void {}
   /**
    * Has the channel notify another vCPU, from its next event on (EVTCHNOP_bind_vcpu). @throws XenError ENOENT no such vCPU; EINVAL closed,
    * or one that stays where it was bound: an IPI, a VIRQ that is per vCPU; ENOSYS on a platform without

@@ -1,7 +1,10 @@
 import type { Port } from '../abi/units.js';
 import type { ShutdownReason } from './domctl.js';
 
-/** A domain's scheduling operations (sched.h `SCHEDOP_*`), for the vCPU on which its code runs. */
+/**
+ * A domain's scheduling operations (sched.h `SCHEDOP_*`), for the vCPU on which its code runs. What waits on it when the domain is shut down
+ * or destroyed neither resolves nor rejects: no code of a vCPU that stands still goes on. Each rejects with XenError ESRCH after its end.
+ */
 export abstract class Sched {
   /** Lets others run first; resolves when the vCPU is entered again (SCHEDOP_yield). */
   abstract yield(): Promise<void>;

@@ -123,7 +123,8 @@ export abstract class Traps {
 
   /**
    * Executes `int3`. Its handler is called on the way back to the guest, after this call. Resolves when the handlers have returned to
-   * where it was executed, to the registers as they left them; never, when the domain crashes. Rejects with XenError ENOMEM.
+   * where it was executed, to the registers as they left them. When the domain crashes or is destroyed meanwhile, it neither resolves nor
+   * rejects: the vCPU stands still, and no code of it goes on, not that of a `catch` either. Rejects with XenError ENOMEM, ESRCH.
    */
   abstract int3(): Promise<Readonly<Registers>>;
 

@@ -121,8 +121,6 @@ export const vcpuWord = {
   runstateTimes: 10,
   /** Bits of {@link vcpuFlag}. */
   flags: 5,
-  /** Pauses that stand on this vCPU alone. */
-  pauses: 6,
   /** The port that the vCPU polls, -1 for several or none in particular, 0 where it does not poll (sched.h `poll_evtchn`). */
   pollPort: 7,
   /** Addresses of the registered copies of runstate and time; 0 for none. */

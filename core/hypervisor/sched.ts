@@ -232,45 +232,24 @@ export class Sched {
    * itself, -EOVERFLOW 255 stand (XEN_DOMCTL_pausedomain).
    */
   pause(caller: Domid, domid: Domid): number {
-    return this.#control(caller, domid, (slot) => this.#addPause(this.#xen.memory.control(slot) + control.pauseCount));
+    return this.#control(caller, domid, (slot) => {
+      const at = this.#xen.memory.control(slot) + control.pauseCount;
+      const pauses = this.#words[at] as number;
+      if (pauses >= MAX_PAUSES) return -errno.EOVERFLOW;
+      Atomics.store(this.#words, at, pauses + 1);
+      return 0;
+    });
   }
 
   /** Takes one pause back. -ESRCH, -EPERM, -EINVAL itself, or it is not paused (XEN_DOMCTL_unpausedomain). */
   unpause(caller: Domid, domid: Domid): number {
-    return this.#control(caller, domid, (slot) => this.#takePause(this.#xen.memory.control(slot) + control.pauseCount));
-  }
-
-  /**
-   * Pauses one vCPU of a domain that is paused: so it stays when the domain goes on. -ESRCH, -EPERM, -EBUSY the domain is not paused,
-   * -EINVAL itself, or no such vCPU, -EOVERFLOW (XEN_DOMCTL_gdbsx_pausevcpu).
-   */
-  pauseVcpu(caller: Domid, domid: Domid, vcpu: number): number {
-    return this.#control(caller, domid, (slot) => this.#onVcpu(slot, vcpu, (at) => this.#addPause(at)));
-  }
-
-  /** Takes one pause of a vCPU back. -ESRCH, -EPERM, -EBUSY the domain is not paused, -EINVAL (XEN_DOMCTL_gdbsx_unpausevcpu). */
-  unpauseVcpu(caller: Domid, domid: Domid, vcpu: number): number {
-    return this.#control(caller, domid, (slot) => this.#onVcpu(slot, vcpu, (at) => this.#takePause(at)));
-  }
-
-  #onVcpu(slot: number, vcpu: number, work: (pauses: number) => number): number {
-    if (this.#words[this.#xen.memory.control(slot) + control.pauseCount] === 0) return -errno.EBUSY;
-    if (!this.#xen.vcpus.has(slot, vcpu)) return -errno.EINVAL;
-    return work(this.#xen.vcpus.word(slot, vcpu) + vcpuWord.pauses);
-  }
-
-  #addPause(at: number): number {
-    const pauses = this.#words[at] as number;
-    if (pauses >= MAX_PAUSES) return -errno.EOVERFLOW;
-    Atomics.store(this.#words, at, pauses + 1);
-    return 0;
-  }
-
-  #takePause(at: number): number {
-    const pauses = this.#words[at] as number;
-    if (pauses === 0) return -errno.EINVAL;
-    Atomics.store(this.#words, at, pauses - 1);
-    return 0;
+    return this.#control(caller, domid, (slot) => {
+      const at = this.#xen.memory.control(slot) + control.pauseCount;
+      const pauses = this.#words[at] as number;
+      if (pauses === 0) return -errno.EINVAL;
+      Atomics.store(this.#words, at, pauses - 1);
+      return 0;
+    });
   }
 
   /** A privileged call on another domain, under the lock; what it changed is looked at anew. */

@@ -55,7 +55,6 @@ export class Vcpus {
     return (
       this.#memory.code.load((at + control.pauseCount) * 4) === 0 &&
       ((this.#words[at + control.shutdown] as number) & SHUTTING_DOWN) === 0 &&
-      this.#words[word + vcpuWord.pauses] === 0 &&
       ((this.#words[word + vcpuWord.flags] as number) & vcpuFlag.up) !== 0
     );
   }

@@ -160,11 +160,13 @@ export const connection = <P extends AnyProtocol, T>(
  *   of frontends, as `vbd` and `qdisk` do, each in a directory of its own
  * @throws TypeError for a class that `@backend` has not declared, or when the domain has another driver for this class of device
  */
-export const serveDevices = (
+export const serveDevices = <P extends AnyProtocol>(
   domain: Domain,
-  driver: BackendClass,
+  served: BackendClass<P>,
   typeOf: (device: string) => string = (device) => device,
 ): Subscription => {
+  // What it is handed is checked against its own protocol, which the handshake does not know.
+  const driver = served as unknown as BackendClass;
   const { protocol } = declared(driver, 'backend');
   const environment = environmentOf(domain);
   const directory = `backend/${typeOf(protocol.device)}`;

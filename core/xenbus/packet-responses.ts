@@ -4,6 +4,7 @@ import type { Abi } from '../abi/layout.js';
 import type { RecordDraft } from '../abi/message.js';
 import type { PacketShape, RingFormat } from '../abi/ring.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
+import { Idle } from './idle.js';
 import { PacketDrain } from './packet-drain.js';
 import { type Packet, PacketSlots } from './packet-slots.js';
 import type { PumpOptions } from './pump-options.js';
@@ -59,7 +60,7 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
   #lengthsEnd = 0;
   #lengthsBegin = 0;
   #closed = false;
-  #whenIdle: (() => void)[] = [];
+  readonly #idle = new Idle(() => this.pending > 0);
 
   constructor(
     ring: BackRing<Q, R, Id>,
@@ -152,28 +153,18 @@ export class PacketResponses<Q extends Struct, R extends Struct, Id extends stri
 
   push(): void {
     if (!this.#closed && this.ring.push()) this.#notify();
-    if (this.#whenIdle.length > 0) this.#tellIdle();
+    this.#idle.tell();
   }
 
   /** Resolves when nothing is pending. */
   idle(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#whenIdle.push(resolve);
-      this.#tellIdle();
-    });
+    return this.#idle.wait();
   }
 
   /** Takes no more; answers that come later are dropped, but still counted as {@link pending} until then. */
   close(): void {
     this.#closed = true;
     this.drained.close();
-    this.#tellIdle();
-  }
-
-  #tellIdle(): void {
-    if (this.pending > 0) return;
-    const tell = this.#whenIdle;
-    this.#whenIdle = [];
-    for (const resolve of tell) resolve();
+    this.#idle.tell();
   }
 }

@@ -1,5 +1,5 @@
 import type { Slot, Struct } from '../abi/struct.js';
-import type { Done, Lost, RequestRing } from './requests.js';
+import type { Done, Lost, RequestRing } from './request-ring.js';
 
 /** What a connected frontend sends packets of several slots by (netif tx). */
 export interface PacketSender<Q extends Struct, R extends Struct, Id> {

@@ -2,46 +2,10 @@ import type { FrontRing } from '../abi/front-ring.js';
 import type { RecordView } from '../abi/message.js';
 import type { Draft, Slot, Struct, View } from '../abi/struct.js';
 import { Disconnected, PeerFault } from '../errors.js';
+import { Idle } from './idle.js';
 import type { PacketSender } from './packet-sender.js';
 import { MOST, neverLinger, type PumpOptions } from './pump-options.js';
-
-/** Writes a request whole into its slot: by `set`, and by the elements of its arrays. `id` numbers it among those outstanding. */
-export type Fill<Q extends Struct, Id> = (slot: Slot<Q, Id>, id: number) => void;
-/** Looks at the response of request `id`; the view is valid during the call. */
-export type Done<R extends Struct, Id> = (response: View<R, Id>, id: number) => void;
-/** Hears that request `id` will never be answered. */
-export type Lost = (error: Error, id: number) => void;
-
-/** What a connected frontend sends its requests by; a link calls it `ring`. */
-export interface RequestRing<Q extends Struct, R extends Struct, Id> {
-  /** Slots of the ring. */
-  readonly entries: number;
-  /** Slots that `submit` can take now. */
-  readonly free: number;
-  /** Requests that were sent and not answered. */
-  readonly outstanding: number;
-  /**
-   * Puts one request on the ring, for the backend to see after `push`; false when the ring is full or others wait for it. What `fill`
-   * throws is thrown on, and takes no slot. `lost` is called instead of `done` when the link ends first.
-   * @throws Disconnected, or what ended the link, after its end
-   */
-  submit(fill: Fill<Q, Id>, done: Done<R, Id>, lost?: Lost): boolean;
-  /** Publishes what was submitted, and notifies the backend if it asked for that. */
-  push(): void;
-  /**
-   * Sends one request, as soon as all that asked earlier have a slot, and resolves to what `done` makes of its response. `fill` may
-   * write member by member: the request is drafted privately. What either throws rejects the promise; a PeerFault that `done` throws
-   * ends the link too.
-   * @throws Disconnected, or what ended the link, when that comes before the response
-   */
-  request<T>(fill: (request: Draft<Q, Id>) => void, done: (response: View<R, Id>) => T): Promise<T>;
-  /**
-   * Calls `room` once, as soon as there is a free slot and all that asked earlier had their turn; now, if that is so now. It is for
-   * senders of more than the ring holds: submit until it says false, ask for space, go on. After the link's end, and when that comes
-   * first, `room` is never called.
-   */
-  space(room: () => void): void;
-}
+import type { Done, Fill, Lost, RequestRing } from './request-ring.js';
 
 /** What a frontend's requests work with. */
 export interface RequestsOptions<R extends Struct, Id> extends PumpOptions {
@@ -99,7 +63,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
   /** What was found wrong outside of an upcall, for the next one to throw. */
   #fault: PeerFault | undefined;
   #queue: Waiting[] = [];
-  #whenIdle: (() => void)[] = [];
+  readonly #idle = new Idle(() => this.closed === undefined && (this.outstanding > 0 || this.#queue.length > 0));
   declare private closed: Error | undefined;
 
   constructor(ring: FrontRing<Q, R, Id>, options: RequestsOptions<R, Id>) {
@@ -228,10 +192,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
 
   /** Resolves when no request is outstanding and none waits, and after {@link close}. */
   idle(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#whenIdle.push(resolve);
-      this.#tellIdle();
-    });
+    return this.#idle.wait();
   }
 
   /**
@@ -260,7 +221,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
       for (let left = count | 0; left > 0; ) left = (left - this.#complete(left)) | 0;
       this.#serve();
     }
-    if (total > 0) this.#tellIdle();
+    if (total > 0) this.#idle.tell();
     return total;
   }
 
@@ -277,7 +238,7 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     const queue = this.#queue;
     this.#queue = [];
     for (const { lost } of queue) lost?.(error);
-    this.#tellIdle();
+    this.#idle.tell();
   }
 
   /** Hands out up to `count` responses; says how many, which is less when a callback threw. */
@@ -368,13 +329,5 @@ export class Requests<Q extends Struct, R extends Struct, Id extends string = ne
     } catch (error) {
       this.#onError(error);
     }
-  }
-
-  #tellIdle(): void {
-    if (this.#whenIdle.length === 0) return;
-    if (this.closed === undefined && (this.outstanding > 0 || this.#queue.length > 0)) return;
-    const tell = this.#whenIdle;
-    this.#whenIdle = [];
-    for (const resolve of tell) resolve();
   }
 }

@@ -3,6 +3,7 @@ import type { BackRing, Exchange } from '../abi/back-ring.js';
 import { errno } from '../abi/errno.js';
 import type { Draft, Struct, View } from '../abi/struct.js';
 import { PeerFault, XenError } from '../errors.js';
+import { Idle } from './idle.js';
 import { isPromise } from './is-promise.js';
 import { MOST, neverLinger, type PumpOptions } from './pump-options.js';
 import { type Drain, RingSlots, type Slots } from './slots.js';
@@ -51,7 +52,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   readonly #turns: Turn<Q, R, Id>[] = [];
   #flushing = false;
   #left = 0;
-  #whenIdle: (() => void)[] = [];
+  readonly #idle = new Idle(() => this.pending > 0);
   #closed = false;
 
   constructor(ring: BackRing<Q, R, Id>, options: ResponsesOptions<Q, R, Id>) {
@@ -75,10 +76,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
 
   /** Resolves when nothing is pending. */
   idle(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#whenIdle.push(resolve);
-      this.#tellIdle();
-    });
+    return this.#idle.wait();
   }
 
   /** From now on each request is answered by `handler`. @throws TypeError when the ring has a handler already */
@@ -141,7 +139,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   /** Publishes the answers put in, and notifies the frontend if it asked for that. */
   push(): void {
     if (!this.#closed && this.#ring.push()) this.#notify();
-    if (this.#whenIdle.length > 0) this.#tellIdle();
+    this.#idle.tell();
   }
 
   /**
@@ -151,7 +149,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   close(): void {
     this.#closed = true;
     this.#slots?.slots.end();
-    this.#tellIdle();
+    this.#idle.tell();
   }
 
   /** Closes, and unsubscribes from the Observables that have not answered. */
@@ -250,7 +248,7 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
   #give(exchange: Exchange<Q, R, Id>, put: () => void): void {
     if (this.#closed) {
       this.#ring.release(exchange);
-      this.#tellIdle();
+      this.#idle.tell();
       return;
     }
     try {
@@ -283,12 +281,5 @@ export class Responses<Q extends Struct, R extends Struct, Id extends string = n
       this.#onError(mistake);
     }
     this.#ring.put(exchange);
-  }
-
-  #tellIdle(): void {
-    if (this.pending > 0) return;
-    const tell = this.#whenIdle;
-    this.#whenIdle = [];
-    for (const resolve of tell) resolve();
   }
 }

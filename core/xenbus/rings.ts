@@ -4,7 +4,7 @@ import type { CreditSender } from './credit.js';
 import type { PacketReceiver } from './packet-responses.js';
 import type { PacketSender } from './packet-sender.js';
 import type { PacketPosts } from './posted.js';
-import type { RequestRing } from './requests.js';
+import type { RequestRing } from './request-ring.js';
 import type { Serve } from './responses.js';
 import type { Drain, Slots } from './slots.js';
 

@@ -1,5 +1,6 @@
 import { parseMac } from './mac.js';
 import { MTU } from './protocol.js';
+import { parseXlRate } from './rate-limit.js';
 import { type VifKeys, vifKeys } from './vif-keys.js';
 
 /** A whole number that fits. */
@@ -14,7 +15,7 @@ const whole =
 /** What `splitring attach` is told of an interface, and what it makes of that. */
 export const attachment = {
   options: {
-    devid: { value: 'N', description: "the interface's number (default: 0)", parse: whole(0, 255), default: 0 },
+    devid: { value: 'N', description: "the interface's number", parse: whole(0, 255), default: 0 },
   },
   /** What is needed besides to attach. */
   more: {
@@ -28,22 +29,35 @@ export const attachment = {
     },
     bridge: {
       value: 'NAME',
-      description: 'the bridge that it is a port of (default: xenbr0)',
+      description: 'the bridge that it is a port of',
       parse: (text: string): string => text,
       default: 'xenbr0',
     },
     mtu: {
       value: 'BYTES',
-      description: `bytes of payload (default: ${MTU.usual})`,
+      description: 'bytes of payload',
       parse: whole(MTU.min, MTU.max),
       default: MTU.usual,
     },
+    rate: {
+      value: 'RATE',
+      description: "what the guest may send, as in xl's configuration: 10MB/s, 800Kb/s@20ms; no limit without it",
+      parse: (text: string): string => {
+        parseXlRate(text);
+        return text;
+      },
+      default: '',
+    },
   },
   id: ({ devid }: { readonly devid: number }): number => devid,
-  keys: (config: {
+  keys: ({
+    rate,
+    ...config
+  }: {
     readonly devid: number;
     readonly mac: string;
     readonly bridge: string;
     readonly mtu: number;
-  }): VifKeys => vifKeys(config),
+    readonly rate: string;
+  }): VifKeys => vifKeys({ ...config, ...(rate !== '' && { rate: parseXlRate(rate) }) }),
 };

@@ -1,5 +1,5 @@
 import { inject, optional } from 'inversify';
-import { concatMap, distinctUntilChanged, map } from 'rxjs';
+import { distinctUntilChanged, startWith } from 'rxjs';
 import {
   type BackLink,
   type BackOffer,
@@ -11,6 +11,7 @@ import {
   XenStore,
 } from '../../core/index.js';
 import { Bridges } from './bridge.js';
+import { keyText$ } from './key-text.js';
 import { vif } from './protocol.js';
 import { parseRate } from './rate-limit.js';
 import { Vif } from './vif.js';
@@ -57,6 +58,7 @@ export class NetBackend {
       'feature-no-csum-offload': false,
       'feature-ipv6-csum-offload': true,
       'feature-multicast-control': true,
+      'feature-dynamic-multicast-control': true,
       'feature-split-event-channels': true,
       'multi-queue-max-queues': MAX_QUEUES,
     };
@@ -70,24 +72,46 @@ export class NetBackend {
     const port = new Vif(link, this.#bridges.get(toolstack.bridge), this.#clock, this.#log);
     const observed = this.#observer?.connected(port);
     if (observed !== undefined) subscription.add(() => observed[Symbol.dispose]());
-    this.#watchRate(link, port);
+    this.#followRate(link, port);
+    if (link.own['feature-dynamic-multicast-control']) this.#followMulticastControl(link, port);
     return port;
   }
 
   /** The toolstack may change the limit at any time (netback: `xen_net_rate_changed`). */
-  #watchRate({ device, subscription, toolstack }: BackLink<typeof vif>, port: Vif): void {
-    const apply = (text: string | undefined): void => port.limit(parseRate(text), this.#clock.now());
-    apply(toolstack.rate);
-    const path = `${device.path}/rate`;
+  #followRate(link: BackLink<typeof vif>, port: Vif): void {
+    const { device, toolstack } = link;
+    const apply = (text: string): void => {
+      const rate = parseRate(text);
+      port.limit(rate, this.#clock.now());
+      if (rate !== undefined || text === '') return;
+      const said = `the key rate holds ${JSON.stringify(text)}, which is not bytes,usec: nothing is limited`;
+      this.#log.write({ level: 'warning', source: device.path, text: said });
+    };
+    this.#follow(link, `${device.path}/rate`, toolstack.rate, (text = '') => apply(text));
+  }
+
+  /** A frontend may have groups filtered, or all let through, at any time (netif.h `feature-dynamic-multicast-control`). */
+  #followMulticastControl(link: BackLink<typeof vif>, port: Vif): void {
+    const { device, peer } = link;
+    const path = `${device.otherendPath}/request-multicast-control`;
+    const first = peer['request-multicast-control'] ? '1' : '0';
+    this.#follow(link, path, first, (text = '0') =>
+      port.filterGroups(/^[0-9]{1,10}$/.test(text) && Number(text) !== 0),
+    );
+  }
+
+  /** Hands on what a key holds: `first`, and what it holds later, while the link lasts. */
+  #follow(
+    { device, subscription }: BackLink<typeof vif>,
+    path: string,
+    first: string,
+    apply: (text: string | undefined) => void,
+  ): void {
     subscription.add(
-      this.#store
-        .watch$(path)
-        .pipe(
-          concatMap(() => this.#store.read(path)),
-          distinctUntilChanged(),
-          map(apply),
-        )
+      keyText$(this.#store, path)
+        .pipe(startWith(first), distinctUntilChanged())
         .subscribe({
+          next: apply,
           error: (error) => this.#log.write({ level: 'warning', source: device.path, text: String(error) }),
         }),
     );

@@ -1,5 +1,13 @@
 import { inject, optional } from 'inversify';
-import { type FrontendValues, type FrontLink, type FrontNegotiation, frontend, Log } from '../../core/index.js';
+import {
+  type FrontendValues,
+  type FrontLink,
+  type FrontNegotiation,
+  frontend,
+  Log,
+  PeerFault,
+  XenStore,
+} from '../../core/index.js';
 import { Nic } from './nic.js';
 import { vif } from './protocol.js';
 
@@ -26,9 +34,15 @@ export abstract class NetFeatures {
 export class NetFrontend {
   readonly #features: NetFeatures;
   readonly #log: Log;
+  readonly #store: XenStore;
 
-  constructor(@inject(Log) log: Log, @inject(NetFeatures) @optional() features?: NetFeatures) {
+  constructor(
+    @inject(Log) log: Log,
+    @inject(XenStore) store: XenStore,
+    @inject(NetFeatures) @optional() features?: NetFeatures,
+  ) {
     this.#log = log;
+    this.#store = store;
     this.#features = features ?? {};
   }
 
@@ -36,7 +50,9 @@ export class NetFrontend {
     return this.#features.splitChannels ?? true;
   }
 
-  negotiate({ offered }: FrontNegotiation<typeof vif>): FrontendValues<typeof vif> {
+  negotiate({ offered, device }: FrontNegotiation<typeof vif>): FrontendValues<typeof vif> {
+    // netfront.c `xennet_connect`: a backend without it would flip pages.
+    if (!offered['feature-rx-copy']) throw new PeerFault(`${device.otherendPath}/feature-rx-copy`, 0);
     const { queues = 1, sg, gso4, gso6, checksum4, checksum6, rxNotify, multicastControl } = this.#features;
     return {
       'multi-queue-num-queues': Math.min(queues, offered['multi-queue-max-queues']),
@@ -52,6 +68,6 @@ export class NetFrontend {
   }
 
   connect(link: FrontLink<typeof vif>): Nic {
-    return new Nic(link, this.#log);
+    return new Nic(link, this.#log, this.#store);
   }
 }

@@ -7,6 +7,7 @@ import { CommandLineCapture, Uplinks } from './host/uplinks.js';
 
 export { attachment } from './attachment.js';
 export { NetBackend } from './backend.js';
+export { serving } from './host/serving.js';
 
 /** What a domain runs to serve interfaces of class `vif` on bridges of its own; its command line is a BridgeCommandLine. */
 export default new ContainerModule(({ bind }) => {

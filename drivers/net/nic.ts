@@ -1,10 +1,11 @@
-import { distinctUntilChanged, map, type Observable, Subject } from 'rxjs';
-import { Cleanup, type FrontLink, type Log } from '../../core/index.js';
+import { distinctUntilChanged, map, type Observable, ReplaySubject, Subject, startWith, takeUntil } from 'rxjs';
+import { Cleanup, type FrontLink, type Log, type XenStore } from '../../core/index.js';
 import { writeChecksum } from './checksum.js';
 import { flowOf } from './flow.js';
 import { type Checksum, checksum, Frame } from './frame.js';
 import type { FrameBatch } from './frame-batch.js';
 import { Headers } from './headers.js';
+import { keyText$ } from './key-text.js';
 import { type Mac, parseMac } from './mac.js';
 import { NicRx, type RxError } from './nic-rx.js';
 import { NicTx, type WritePart } from './nic-tx.js';
@@ -45,6 +46,8 @@ export interface NicStatistics {
 export class Nic implements Disposable {
   readonly #link: FrontLink<typeof vif>;
   readonly #log: Log;
+  readonly #store: XenStore;
+  readonly #ended$ = new ReplaySubject<void>(1);
   readonly #tx: readonly NicTx[];
   readonly #rx: readonly NicRx[];
   readonly #frames$ = new Subject<FrameBatch>();
@@ -59,9 +62,10 @@ export class Nic implements Disposable {
   #bytes: Uint8Array = this.#source;
   #offset = 0;
 
-  constructor(link: FrontLink<typeof vif>, log: Log) {
+  constructor(link: FrontLink<typeof vif>, log: Log, store: XenStore) {
     this.#link = link;
     this.#log = log;
+    this.#store = store;
     this.mac = parseMac(link.toolstack.mac);
     this.offloads = offloadsOf(link.peer as Parameters<typeof offloadsOf>[0]);
     const emit = (batch: FrameBatch): void => this.#frames$.next(batch);
@@ -82,11 +86,17 @@ export class Nic implements Disposable {
     return this.#frames$;
   }
 
-  /** Whether the link is up, now and whenever that changes (key `carrier`); completes with the link. */
+  /**
+   * Whether the link is up, now and whenever the backend says otherwise (netif.h, key `carrier`), whether or not it announces that by its
+   * state; completes with the link.
+   */
   get carrier$(): Observable<boolean> {
-    return this.#link.peer$.pipe(
-      map(({ carrier }) => carrier),
+    const path = `${this.#link.device.otherendPath}/carrier`;
+    return keyText$(this.#store, path).pipe(
+      map((text) => text === undefined || Number(text) !== 0),
+      startWith(this.#link.peer.carrier),
       distinctUntilChanged(),
+      takeUntil(this.#ended$),
     );
   }
 
@@ -189,6 +199,7 @@ export class Nic implements Disposable {
   /** Called by the framework when the link ends. */
   [Symbol.dispose](): void {
     this.#frames$.complete();
+    this.#ended$.next();
     for (const end of [...this.#tx, ...this.#rx]) end[Symbol.dispose]();
   }
 

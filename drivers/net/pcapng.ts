@@ -1,7 +1,7 @@
 import { Observable } from 'rxjs';
 import { checksum } from './frame.js';
 import type { Passing, Vif } from './vif.js';
-import { gsoType, rxFlag, txFlag } from './wire.js';
+import { extraType, gsoType, rxFlag, txFlag } from './wire.js';
 
 const SECTION = 0x0a0d0d0a;
 const INTERFACE = 1;
@@ -12,6 +12,9 @@ const ETHERNET = 1;
 const option = { end: 0, comment: 1, name: 2, description: 3, resolution: 9, flags: 2 } as const;
 /** EPB flags: which way a packet went, as its interface saw it. */
 const way = { inbound: 1, outbound: 2 } as const;
+
+/** Packets' options that are kept. */
+const KEPT_OPTIONS = 256;
 
 const padded = (length: number): number => (length + 3) & ~3;
 
@@ -40,6 +43,7 @@ const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 /** Makes the blocks of a pcapng file, which Wireshark and tcpdump read: a section, its interfaces as they come, their packets. */
 export class PcapngWriter {
   #interfaces = 0;
+  readonly #options = new Map<number, Uint8Array>();
 
   /** The block that a file begins with. */
   section(): Uint8Array {
@@ -66,27 +70,53 @@ export class PcapngWriter {
   /** A packet that went through an interface `ns` nanoseconds after 1970. */
   packet(number: number, ns: bigint, passing: Passing): Uint8Array {
     const { frame, direction } = passing;
-    const fixed = new Uint8Array(20 + frame.length);
-    const view = new DataView(fixed.buffer);
-    view.setUint32(0, number, true);
-    view.setUint32(4, Number(ns >> 32n), true);
-    view.setUint32(8, Number(ns & 0xffffffffn), true);
-    view.setUint32(12, frame.length, true);
-    view.setUint32(16, frame.length, true);
-    fixed.set(frame.bytes.subarray(frame.offset, frame.offset + frame.length), 20);
-    const flags = new Uint8Array(4);
-    flags[0] = direction === 'tx' ? way.inbound : way.outbound;
-    return block(ENHANCED_PACKET, fixed, [
-      [option.comment, text(comment(passing))],
-      [option.flags, flags],
-    ]);
+    const options = this.#optionsOf(passing);
+    const at = 28 + padded(frame.length);
+    const length = at + options.length + 4;
+    const bytes = new Uint8Array(length);
+    const view = new DataView(bytes.buffer);
+    view.setUint32(0, ENHANCED_PACKET, true);
+    view.setUint32(4, length, true);
+    view.setUint32(8, number, true);
+    view.setUint32(12, Number(ns >> 32n), true);
+    view.setUint32(16, Number(ns & 0xffffffffn), true);
+    view.setUint32(20, frame.length, true);
+    view.setUint32(24, frame.length, true);
+    bytes.set(frame.bytes.subarray(frame.offset, frame.offset + frame.length), 28);
+    bytes.set(options, at);
+    bytes[at + options.length - 8] = direction === 'tx' ? way.inbound : way.outbound;
+    view.setUint32(length - 4, length, true);
+    return bytes;
+  }
+
+  /** The options of a packet, with the way left to be said: their text is the same for most packets, and making it costs more than all else. */
+  #optionsOf(passing: Passing): Uint8Array {
+    const { direction, flags, slots, frame, extras } = passing;
+    const ring = ((flags & 0xffff) * 64 + (slots & 63)) * 2 + (direction === 'tx' ? 0 : 1);
+    const hashed = (extras & (1 << extraType.hash)) === 0 ? 0 : 1;
+    const key = (((ring * 2 + hashed) * 4 + frame.checksum) * 4 + frame.gsoType) * 65536 + frame.gsoSize;
+    let options = this.#options.get(key);
+    if (options === undefined) {
+      const what = text(comment(passing));
+      options = new Uint8Array(4 + padded(what.length) + 8 + 4);
+      const view = new DataView(options.buffer);
+      view.setUint16(0, option.comment, true);
+      view.setUint16(2, what.length, true);
+      options.set(what, 4);
+      view.setUint16(4 + padded(what.length), option.flags, true);
+      view.setUint16(6 + padded(what.length), 4, true);
+      // Guests choose what there is to say.
+      if (this.#options.size === KEPT_OPTIONS) this.#options.clear();
+      this.#options.set(key, options);
+    }
+    return options;
   }
 }
 
 const sums = { [checksum.unknown]: 'unknown', [checksum.validated]: 'validated', [checksum.blank]: 'blank' } as const;
 
 /** What a ring says of a packet, besides its bytes. */
-const comment = ({ direction, frame, flags, slots }: Passing): string => {
+const comment = ({ direction, frame, flags, slots, extras }: Passing): string => {
   const names =
     direction === 'tx'
       ? [
@@ -102,11 +132,15 @@ const comment = ({ direction, frame, flags, slots }: Passing): string => {
           [rxFlag.extraInfo, 'extra_info'],
         ];
   const set = names.flatMap(([bit, name]) => ((flags & Number(bit)) !== 0 ? [String(name)] : []));
-  const gso =
-    frame.gsoType === gsoType.none
-      ? ''
-      : `; extra gso ${frame.gsoType === gsoType.tcpv4 ? 'tcpv4' : 'tcpv6'}, segments of ${frame.gsoSize}`;
-  return `${direction}: flags ${set.join('|') || 'none'}; slots ${slots}; checksum ${sums[frame.checksum]}${gso}`;
+  const gso = `${frame.gsoType === gsoType.tcpv4 ? 'tcpv4' : 'tcpv6'}, segments of ${frame.gsoSize}`;
+  const told = [
+    `${direction}: flags ${set.join('|') || 'none'}`,
+    `slots ${slots}`,
+    `checksum ${sums[frame.checksum]}`,
+    ...(frame.gsoType === gsoType.none ? [] : [`extra gso ${gso}`]),
+    ...((extras & (1 << extraType.hash)) === 0 ? [] : ['extra hash']),
+  ];
+  return told.join('; ');
 };
 
 /** Nanoseconds since 1970 of a time in ms. */

@@ -98,6 +98,7 @@ export const vif = protocol({
         'feature-no-csum-offload': flag(),
         'feature-ipv6-csum-offload': flag(),
         'feature-multicast-control': flag(),
+        'feature-dynamic-multicast-control': flag(),
         'feature-split-event-channels': flag(),
         'multi-queue-max-queues': uint({ default: 1, min: 1 }),
       },

@@ -12,6 +12,23 @@ export const parseRate = (text: string | undefined): Rate | undefined => {
   return bytes === 0 || usec === 0 ? undefined : { bytes, usec };
 };
 
+const factors: Readonly<Record<string, number>> = { '': 1, K: 1e3, M: 1e6, G: 1e9 };
+const usecs: Readonly<Record<string, number>> = { us: 1, ms: 1e3, s: 1e6 };
+
+/**
+ * Reads a rate as xl's configuration has it: `10MB/s`, `800Kb/s@20ms` (xl-network-configuration(5), which says 50 ms where nothing is said).
+ * @throws RangeError for what is none, or lets nothing pass
+ */
+export const parseXlRate = (text: string): Rate => {
+  const [, number = '', factor = '', unit = '', time = '50', timeUnit = 'ms'] =
+    /^([0-9]{1,12})([GMK]?)([Bb])\/s(?:@([0-9]{1,9})(us|ms|s))?$/.exec(text) ?? [];
+  const usec = Number(time) * (usecs[timeUnit] ?? Number.NaN);
+  const bytes = Math.floor(((Number(number) * (factors[factor] ?? Number.NaN)) / (unit === 'b' ? 8 : 1) / 1e6) * usec);
+  if (number === '' || !(usec > 0) || !(bytes > 0))
+    throw new RangeError(`a rate is like 10MB/s, 1Gb/s or 800Kb/s@20ms, not ${JSON.stringify(text)}`);
+  return { bytes, usec };
+};
+
 /** At least so many bytes may be saved up: a whole large packet must pass at some time (netback.c `tx_add_credit`). */
 export const LEAST_BURST = 131072;
 

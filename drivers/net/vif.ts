@@ -9,6 +9,7 @@ import { type Offloads, offloadsOf, type vif } from './protocol.js';
 import type { Rate } from './rate-limit.js';
 import { rxFlagsOf, VifRx } from './vif-rx.js';
 import { VifTx } from './vif-tx.js';
+import { extraType, gsoType } from './wire.js';
 
 /** A frame as it goes through a vif: `tx` is what the guest sent, `rx` what it is sent. One object is used again and again. */
 export interface Passing {
@@ -18,6 +19,8 @@ export interface Passing {
   /** The flags of its first slot, and how many slots it takes on the ring, extras not among them. */
   readonly flags: number;
   readonly slots: number;
+  /** Its extras: the bit of each type (netif.h `XEN_NETIF_EXTRA_TYPE_*`). */
+  readonly extras: number;
 }
 
 /** A guest's connected network interface, as a port of its bridge. */
@@ -27,9 +30,10 @@ export class Vif implements BridgePort, Disposable {
   readonly statistics: PortStatistics;
   readonly offloads: Offloads;
   readonly mtu: number;
+  readonly takesParts = true;
   readonly #side: BridgeSide;
   readonly #groups = new MulticastFilter();
-  readonly #filters: boolean;
+  #filters: boolean;
   readonly #tx: readonly VifTx[];
   readonly #rx: readonly VifRx[];
   readonly #log: Log;
@@ -47,8 +51,13 @@ export class Vif implements BridgePort, Disposable {
     this.#log = log;
     this.#source = device.path;
     this.statistics = new PortStatistics((reason) => this.#tell(reason));
+    const passing$ = this.#passing$;
     const sink = {
-      receive: (frame: Frame, flags: number, slots: number): void => this.#receive(frame, flags, slots),
+      get wantsWhole(): boolean {
+        return passing$.observed;
+      },
+      receive: (frame: Frame, flags: number, slots: number, extras: number): void =>
+        this.#receive(frame, flags, slots, extras),
       flush: (): void => this.#side.flush(),
       publish: (): void => this.#side.publish(),
       drop: (reason: DropReason): void => this.statistics.drop(reason),
@@ -89,7 +98,12 @@ export class Vif implements BridgePort, Disposable {
 
   /** What the guest may send from now on, on each queue. */
   limit(rate: Rate | undefined, now: number): void {
-    for (const tx of this.#tx) tx.limit.set(rate, now);
+    for (const tx of this.#tx) tx.limit(rate, now);
+  }
+
+  /** Whether the guest is sent only frames to groups that it has joined, from now on. */
+  filterGroups(filters: boolean): void {
+    this.#filters = filters;
   }
 
   deliver(frame: Frame): void {
@@ -97,8 +111,16 @@ export class Vif implements BridgePort, Disposable {
       this.statistics.drop('not-joined');
       return;
     }
+    // Who looks on sees whole frames; one that cannot be had goes no further.
+    if (this.#passing$.observed && !frame.fetch()) return;
     if (this.#passing$.observed)
-      this.#passing$.next({ direction: 'rx', frame, flags: rxFlagsOf(frame), slots: Math.ceil(frame.length / 4096) });
+      this.#passing$.next({
+        direction: 'rx',
+        frame,
+        flags: rxFlagsOf(frame),
+        slots: Math.ceil(frame.length / 4096),
+        extras: frame.gsoType === gsoType.none ? 0 : 1 << extraType.gso,
+      });
     const { bytes, offset, length } = frame;
     const queues = this.#rx.length;
     (this.#rx[queues === 1 ? 0 : flowOf(bytes, offset, length) % queues] as VifRx).deliver(frame);
@@ -121,8 +143,8 @@ export class Vif implements BridgePort, Disposable {
     this.#carrier$.complete();
   }
 
-  #receive(frame: Frame, flags: number, slots: number): void {
-    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame, flags, slots });
+  #receive(frame: Frame, flags: number, slots: number, extras: number): void {
+    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame, flags, slots, extras });
     this.#side.receive(frame);
   }
 

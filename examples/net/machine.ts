@@ -1,6 +1,6 @@
-import { accessSync, constants, mkdirSync, readFileSync, statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join, resolve } from 'node:path';
-import { parseMac, readCapture, tapProblem, vifKeys } from 'splitring/drivers/net';
+import { captureProblem, parseMac, readCapture, sameMac, tapProblem, vifKeys } from 'splitring/drivers/net';
 import { defineMachine, expectNothingLeft, type Output, size, toldKeys, wholeNumber } from 'splitring/machine';
 import type { GuestCommandLine } from './guest.js';
 import { NetReports } from './reports.js';
@@ -71,13 +71,16 @@ export const machine = defineMachine(
     },
   },
   {
-    check({ tap, bridge, replay, pcap }) {
+    check({ mac, tap, bridge, replay, pcap }) {
+      if (sameMac(parseMac(mac), parseMac(bob.mac)))
+        throw new Error(`--mac ${mac} is the other guest's: two stations with one address hear nothing of each other`);
       if (bridge !== undefined && tap === undefined)
         throw new Error(`--bridge ${bridge} is for a TAP device: name one with --tap`);
       const problem = tap === undefined ? undefined : tapProblem({ name: tap, bridge });
       if (problem !== undefined) throw new Error(`--tap ${tap}: ${problem}`);
       if (replay !== undefined) checkReplay(replay);
-      if (pcap !== undefined) checkFolder(pcap);
+      const noCapture = pcap === undefined ? undefined : captureProblem(resolve(pcap));
+      if (noCapture !== undefined) throw new Error(`--pcap ${pcap}: ${noCapture}`);
     },
     async run({ machine, options, out }) {
       const { mac, mtu, bulk, pcap, replay } = options;
@@ -142,24 +145,13 @@ const checkReplay = (path: string): void => {
   }
 };
 
-/** @throws Error that names a folder which cannot be written to */
-const checkFolder = (path: string): void => {
-  try {
-    mkdirSync(path, { recursive: true });
-    accessSync(path, constants.W_OK);
-  } catch (error) {
-    throw new Error(`--pcap ${path}: ${reasonOf(error)}`);
-  }
-};
-
 const reasonOf = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error);
   const code = 'code' in error ? error.code : undefined;
   const known: Readonly<Record<string, string>> = {
     ENOENT: 'there is no such file',
     EISDIR: 'it is a folder',
-    ENOTDIR: 'it is no folder',
-    EEXIST: 'it is no folder',
+    ENOTDIR: 'it lies in no folder',
     EACCES: 'it may not be used',
   };
   return known[String(code)] ?? error.message;

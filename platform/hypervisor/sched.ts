@@ -21,7 +21,7 @@ export class HypervisorSched extends Sched {
   }
 
   override async yield(): Promise<void> {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     const vcpu = this.#entry.current;
     this.#check(hypervisor.sched.yield(domid, vcpu), 'SCHEDOP_yield');
     this.#onYield(vcpu);
@@ -29,7 +29,7 @@ export class HypervisorSched extends Sched {
   }
 
   override async block(): Promise<void> {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     const vcpu = this.#entry.current;
     this.#check(hypervisor.sched.block(domid, vcpu), 'SCHEDOP_block');
     const pending = !hypervisor.vcpus.isBlocked(hypervisor.memory.slotOf(domid), vcpu);
@@ -37,7 +37,7 @@ export class HypervisorSched extends Sched {
   }
 
   override async poll(ports: readonly Port[], timeout?: number): Promise<void> {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     const vcpu = this.#entry.current;
     if (timeout !== undefined && (!Number.isInteger(timeout) || timeout < 1)) {
       throw new RangeError(`SCHEDOP_poll ends at a system time in whole nanoseconds from 1, not at ${timeout}`);
@@ -48,18 +48,18 @@ export class HypervisorSched extends Sched {
   }
 
   override async shutdown(reason: Exclude<ShutdownReason, 'suspend'>): Promise<never> {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     this.#check(hypervisor.sched.shutdown(domid, shutdownReason[reason]), `SCHEDOP_shutdown as ${reason}`);
     return await new Promise<never>(() => {});
   }
 
   override shutdownCode(reason: ShutdownReason): void {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     this.#check(hypervisor.sched.shutdownCode(domid, shutdownReason[reason]), `SCHEDOP_shutdown_code ${reason}`);
   }
 
   override async suspend(): Promise<'cancelled' | 'resumed'> {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     const vcpu = this.#entry.current;
     const entered = this.#entered(vcpu, false);
     this.#check(hypervisor.sched.shutdown(domid, shutdownReason.suspend), 'SCHEDOP_shutdown as suspend');
@@ -68,7 +68,7 @@ export class HypervisorSched extends Sched {
   }
 
   override watchdog(id: number, seconds: number): number {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     return this.#check(hypervisor.sched.watchdog(domid, id, seconds), `SCHEDOP_watchdog ${id}`);
   }
 

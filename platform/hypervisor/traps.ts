@@ -187,9 +187,9 @@ export class HypervisorTraps extends Traps {
     return this.#runner().upcall();
   }
 
-  #execute(what: string, execute: (domid: Domid, vcpu: number) => number): Promise<Readonly<Registers>> {
+  async #execute(what: string, execute: (domid: Domid, vcpu: number) => number): Promise<Readonly<Registers>> {
     const { domid, vcpu } = this.#mine();
-    return this.#runner().execute(what, () => execute(domid, vcpu));
+    return await this.#runner().execute(what, () => execute(domid, vcpu));
   }
 
   #info({ vector, address, dpl = 0, maskEvents = false, cs }: TrapEntry): {

@@ -45,12 +45,14 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override get isUp(): boolean {
-    return this.#own.hypervisor.vcpuOps.isUp(this.#own.domid, this.id) === 1;
+    const { hypervisor, domid, isGone } = this.#own;
+    return !isGone && hypervisor.vcpuOps.isUp(domid, this.id) === 1;
   }
 
   override get upcallMask(): boolean {
-    const { sharedInfo } = this.#own.hypervisor;
-    return sharedInfo.masksUpcalls(sharedInfo.infoOf(this.#slot, this.id));
+    const { hypervisor, isGone } = this.#own;
+    const { sharedInfo } = hypervisor;
+    return isGone || sharedInfo.masksUpcalls(sharedInfo.infoOf(this.#slot, this.id));
   }
 
   override set upcallMask(masked: boolean) {
@@ -67,18 +69,20 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override up(): void {
-    const { hypervisor, domid } = this.#own;
+    const { hypervisor, domid } = this.#own.alive;
     const initialised = hypervisor.vcpuOps.initialise(domid, this.id);
     if (initialised < 0 && initialised !== -errno.EEXIST) this.#check(initialised, 'VCPUOP_initialise');
     this.#check(hypervisor.vcpuOps.up(domid, this.id), 'VCPUOP_up');
   }
 
   override down(): void {
-    this.#check(this.#own.hypervisor.vcpuOps.down(this.#own.domid, this.id), 'VCPUOP_down');
+    const { hypervisor, domid } = this.#own.alive;
+    this.#check(hypervisor.vcpuOps.down(domid, this.id), 'VCPUOP_down');
   }
 
   override runstate(): RunstateInfo {
-    const info = this.#own.hypervisor.vcpuOps.runstateInfo(this.#own.domid, this.id);
+    const { hypervisor, domid } = this.#own.alive;
+    const info = hypervisor.vcpuOps.runstateInfo(domid, this.id);
     if (typeof info === 'number') throw new XenError(-info, `VCPUOP_get_runstate_info of vCPU ${this.id}`);
     const [running, runnable, blocked, offline] = info.time;
     return {
@@ -89,17 +93,19 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override registerRunstate(page: Page, offset: number, update = false): void {
-    const { vcpuOps } = this.#own.hypervisor;
+    const { hypervisor, domid } = this.#own.alive;
+    const { vcpuOps } = hypervisor;
     const address = FramePage.live(page).frame * PAGE_SIZE + offset;
-    const result = vcpuOps.registerRunstateArea(this.#own.domid, this.id, address);
+    const result = vcpuOps.registerRunstateArea(domid, this.id, address);
     this.#check(result, `VCPUOP_register_runstate_memory_area at byte ${offset} of a page`);
     // After it, so that what is refused changes nothing.
-    vcpuOps.assistRunstateUpdate(this.#own.domid, update);
+    vcpuOps.assistRunstateUpdate(domid, update);
   }
 
   override registerTime(page: Page, offset: number): void {
+    const { hypervisor, domid } = this.#own.alive;
     const address = FramePage.live(page).frame * PAGE_SIZE + offset;
-    const result = this.#own.hypervisor.vcpuOps.registerTimeArea(this.#own.domid, this.id, address);
+    const result = hypervisor.vcpuOps.registerTimeArea(domid, this.id, address);
     this.#check(result, `VCPUOP_register_vcpu_time_memory_area at byte ${offset} of a page`);
   }
 
@@ -134,7 +140,8 @@ export class HypervisorVcpu extends Vcpu {
   }
 
   override sendNmi(): void {
-    this.#check(this.#own.hypervisor.traps.exceptions.sendNmi(this.#own.domid, this.id), 'VCPUOP_send_nmi');
+    const { hypervisor, domid } = this.#own.alive;
+    this.#check(hypervisor.traps.exceptions.sendNmi(domid, this.id), 'VCPUOP_send_nmi');
   }
 
   override singleshot$(timeoutAbsNs: number): Observable<void> {

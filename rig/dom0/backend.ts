@@ -8,9 +8,9 @@ export const splitring = (...args: readonly string[]): Promise<string> => run(pr
 
 /** A `splitring backend` that runs in dom0. */
 export class Backend extends Running {
-  /** Starts one, and waits until it serves. */
-  static async start(driver = 'blk', config?: object): Promise<Backend> {
-    const options: string[] = [];
+  /** Starts one, and waits until it serves. @param more options of the class */
+  static async start(driver = 'blk', config?: object, ...more: readonly string[]): Promise<Backend> {
+    const options = [...more];
     if (config !== undefined) {
       writeFileSync('/tmp/backend.json', JSON.stringify(config));
       options.push('--config', '/tmp/backend.json');

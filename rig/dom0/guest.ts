@@ -7,19 +7,23 @@ import { run, until } from './shell.js';
 export interface GuestOptions {
   /** With Node and this project, instead of blkfront and netfront. */
   readonly node?: boolean;
+  /** With tools of the network besides busybox: nc.traditional, ethtool. */
+  readonly tools?: boolean;
+  /** A second one doubles the time of the boot on one emulated processor. */
+  readonly vcpus?: number;
   /** Other lines of xl's configuration. */
   readonly config?: readonly string[];
 }
 
-const NODE_RAMDISK = '/root/guest-node.cpio';
-
-/** The ramdisk of a guest that has Node, made when it is first needed. */
-const nodeRamdisk = async (): Promise<string> => {
-  if (existsSync(NODE_RAMDISK)) return NODE_RAMDISK;
-  await pipeline(createReadStream('/rig/guest-node.cpio'), createWriteStream(NODE_RAMDISK));
-  await pipeline(createReadStream('/splitring/guest-splitring.cpio'), createWriteStream(NODE_RAMDISK, { flags: 'a' }));
-  return NODE_RAMDISK;
+/** A ramdisk of several, made when it is first needed. */
+const ramdiskOf = async (name: string, ...parts: readonly string[]): Promise<string> => {
+  const path = `/root/${name}`;
+  if (existsSync(path)) return path;
+  for (const part of parts) await pipeline(createReadStream(part), createWriteStream(path, { flags: 'a' }));
+  return path;
 };
+
+const LINUX_RAMDISK = '/rig/guest.cpio.gz';
 
 /** A guest that xl has made; commands are typed on its console. */
 export class Guest {
@@ -34,16 +38,21 @@ export class Guest {
   }
 
   /** Makes a guest that does not run yet. */
-  static async create(name: string, { node = false, config = [] }: GuestOptions = {}): Promise<Guest> {
+  static async create(
+    name: string,
+    { node = false, tools = false, vcpus = 1, config = [] }: GuestOptions = {},
+  ): Promise<Guest> {
     const path = `/tmp/${name}.cfg`;
-    const ramdisk = node ? await nodeRamdisk() : '/rig/guest.cpio.gz';
+    let ramdisk = LINUX_RAMDISK;
+    if (node) ramdisk = await ramdiskOf('guest-node.cpio', '/rig/guest-node.cpio', '/splitring/guest-splitring.cpio');
+    else if (tools) ramdisk = await ramdiskOf('guest-tools.cpio.gz', LINUX_RAMDISK, '/rig/guest-tools.cpio.gz');
     const lines = [
       `name = "${name}"`,
       'type = "pv"',
       'kernel = "/rig/vmlinux"',
       `ramdisk = "${ramdisk}"`,
       `memory = ${node ? 512 : 160}`,
-      'vcpus = 1',
+      `vcpus = ${vcpus}`,
       'extra = "console=hvc0 quiet loglevel=4 mitigations=off panic=-1"',
       'on_poweroff = "destroy"',
       'on_reboot = "destroy"',

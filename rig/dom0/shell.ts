@@ -48,11 +48,16 @@ export const same = (what: string, one: string, other: string): void =>
 
 /** A program that goes on, and what it has written. */
 export class Running {
+  /** All that were ever started, in their order. */
+  static readonly all: Running[] = [];
   readonly #child: ChildProcess;
   readonly lines: string[] = [];
   readonly ended: Promise<number | NodeJS.Signals>;
+  readonly command: string;
 
   constructor(program: string, ...args: readonly string[]) {
+    this.command = [program, ...args].join(' ');
+    Running.all.push(this);
     const child = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     this.#child = child;
     for (const stream of [child.stdout, child.stderr]) {

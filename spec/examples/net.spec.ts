@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { readCapture } from '../../drivers/net/pcap-reader.js';
@@ -84,8 +84,22 @@ describe('splitring run net', () => {
       ['an MTU that cannot be', ['--mtu', '70000'], /--mtu "70000": it takes a whole number from 576 to 65000/],
       ['a capture that is not there', ['--replay', 'nowhere.pcap'], /--replay nowhere\.pcap: there is no such file/],
       ['a capture that is a folder', ['--replay', '.'], /--replay \.: it is a folder/],
+      [
+        'a MAC that the other guest has',
+        ['--mac', '00:16:3E:00:00:02'],
+        /--mac 00:16:3E:00:00:02 is the other guest's/,
+      ],
       ['a folder that is a file', ['--pcap', 'file'], /--pcap file: it is no folder/],
+      ['a folder in a file', ['--pcap', 'file/captures'], /--pcap file\/captures: it is no folder/],
+      ['a folder where none can be made', ['--pcap', '/proc/splitring'], /--pcap \/proc\/splitring: /],
+      ['a folder without a name', ['--pcap', ''], /--pcap "": it takes the path of a folder/],
+      ['an option without a value', ['--replay'], /--replay/],
       ['a TAP device with a bad name', ['--tap', 'a/b'], /--tap a\/b: /],
+      [
+        'a TAP device that is another interface',
+        ['--tap', 'lo'],
+        /--tap lo: (there is an interface lo|a TAP device needs root|there is no \/dev)/,
+      ],
       ['a bridge without a TAP device', ['--bridge', 'br0'], /--bridge br0 is for a TAP device/],
       [
         'a TAP device on a bridge that is not there, or without root',
@@ -102,6 +116,20 @@ describe('splitring run net', () => {
         expect(ended.code).to.equal(2);
       });
     }
+
+    const canBeOther = process.getuid?.() === 0 && process.platform === 'linux';
+    const asNobody = 'a TAP device for who is not root';
+    (canBeOther ? it : it.skip)(
+      canBeOther ? asNobody : `${asNobody} (skipped: only root can be somebody else)`,
+      async function () {
+        // Whoever may not read the checkout cannot run it.
+        chmodSync(playground.path, 0o777);
+        const ended = await playground.splitring(['run', 'net', '--tap', 'srt9'], '', () => {}, {}, 65534);
+        if (/EACCES|Cannot find module/.test(ended.stderr)) return this.skip();
+        expect(ended.stderr).to.match(/^splitring: --tap srt9: a TAP device needs root[^\n]*\n$/);
+        expect(ended.code).to.equal(2);
+      },
+    );
   });
 });
 

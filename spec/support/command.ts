@@ -36,18 +36,20 @@ export class Playground implements Disposable {
     return readdirSync(this.path).sort();
   }
 
-  /** Runs `splitring` to its end. @param when is handed the process once it has written a text to stdout */
+  /** Runs `splitring` to its end. @param when is handed the process once it has written a text to stdout; `uid` is another user's */
   splitring(
     args: readonly string[],
     text = '',
     when: (child: ChildProcess) => void = () => {},
     environment: NodeJS.ProcessEnv = {},
+    uid?: number,
   ): Promise<Ended> {
     const { NO_COLOR: _colour, COLUMNS: _columns, ...env } = process.env;
     const child = spawn(process.execPath, [main, ...args], {
       cwd: this.path,
       env: { ...env, TMPDIR: this.path, ...environment },
       stdio: ['ignore', 'pipe', 'pipe'],
+      ...(uid !== undefined && { uid, gid: uid }),
     });
     const output = { stdout: '', stderr: '' };
     for (const name of ['stdout', 'stderr'] as const) {

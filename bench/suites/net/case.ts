@@ -1,8 +1,8 @@
 // One case of the net suite: a guest with two interfaces on one bridge. node case.js blocking|loop OPTIONS prints frames a second.
-import { firstValueFrom, from, map, merge } from 'rxjs';
 import type { Plain } from '../../../core/index.js';
 import { vifKeys } from '../../../drivers/net/index.js';
 import { ThreadsMachine } from '../../../platform/threads/index.js';
+import { reportedRate } from '../../lib/reported-rate.js';
 
 const [, , rest, text = '{}'] = process.argv;
 const options = JSON.parse(text) as Plain;
@@ -19,16 +19,7 @@ const guest = await machine.boot({
   cmdline: options,
   blocking,
 });
-const rate = firstValueFrom(
-  merge(
-    machine.reportsOf$(guest).pipe(map(Number)),
-    from(machine.shutdownOf(guest)).pipe(
-      map(({ error }): never => {
-        throw error ?? new Error('the guest has ended');
-      }),
-    ),
-  ),
-);
+const rate = reportedRate(machine, guest);
 for (const devid of [0, 1]) {
   const keys = vifKeys({ devid, mac: `00:16:3e:00:00:0${devid + 1}` });
   await machine.toolstack.attach({ device: 'vif', id: devid, frontend: guest, backend, keys });

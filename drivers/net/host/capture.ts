@@ -1,14 +1,15 @@
-import { closeSync, mkdirSync, openSync, writeSync } from 'node:fs';
+import { closeSync, openSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { inject, injectable } from 'inversify';
 import { Clock, Domain, Log } from '../../../core/index.js';
 import { VifObserver } from '../backend.js';
 import { descriptions, nanoseconds, PcapngWriter } from '../pcapng.js';
 import type { Vif } from '../vif.js';
+import { makeFolder } from './capture-folder.js';
 
 /** Where a domain's captures go. */
 export abstract class CaptureFolder {
-  /** An existing folder; undefined for no capture. */
+  /** A folder, which is made if it is not there; undefined for no capture. */
   abstract readonly path: string | undefined;
 }
 
@@ -67,7 +68,7 @@ export class Capture extends VifObserver {
 
   #open(folder: string): void {
     try {
-      mkdirSync(folder, { recursive: true });
+      makeFolder(folder);
       this.#file = openSync(join(folder, `${this.#domain.name}.pcapng`), 'w');
     } catch (error) {
       this.#giveUp(error);

@@ -1,25 +1,6 @@
 import { expect } from 'chai';
-import { BackRing, FrontRing, PeerFault, type RingOptions, struct, u32 } from '../../../core/index.js';
-
-const tiny = {
-  request: struct('tiny_request', { id: u32, value: u32 }),
-  response: struct('tiny_response', { id: u32, value: u32 }),
-  id: 'id',
-} as const;
-/** A page whose ring of 8-byte slots has exactly 4 of them. */
-const tinyPage = (): Int32Array => new Int32Array(new SharedArrayBuffer(64 + 4 * 8));
-const word = { reqProd: 0, reqEvent: 1, rspProd: 2, rspEvent: 3 } as const;
-
-const send = (front: FrontRing<typeof tiny.request, typeof tiny.response, 'id'>, id: number, value = id): void => {
-  front.slot(id).set({ value });
-  front.put();
-};
-const ends = (first = 0, options: RingOptions = {}) => {
-  const words = tinyPage();
-  const front = new FrontRing(words, tiny, { first, ...options });
-  const back = new BackRing(words, tiny, options);
-  return { words, front, back };
-};
+import { PeerFault } from '../../../core/index.js';
+import { ends, send, word } from './tiny-ring.js';
 
 describe('the overflow checks (ring.h RING_REQUEST_PROD_OVERFLOW, RING_RESPONSE_PROD_OVERFLOW)', () => {
   const far = [1, 2, 3, 100, 0x7fffffff, 0x80000000, 0xfffffff0];

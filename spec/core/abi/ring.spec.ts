@@ -6,7 +6,6 @@ import {
   FrontRing,
   type GrantRef,
   PeerFault,
-  type RingOptions,
   ringEntries,
   type Sector,
   struct,
@@ -16,28 +15,10 @@ import {
 } from '../../../core/index.js';
 import { blkifRequest, blkifResponse } from '../../../drivers/blk/wire.js';
 import { netifTxRequest, netifTxResponse } from '../../../drivers/net/wire.js';
+import { ends, send, tiny, tinyPage, word } from './tiny-ring.js';
 
 const blkif = { request: blkifRequest, response: blkifResponse, id: 'id' } as const;
-const tiny = {
-  request: struct('tiny_request', { id: u32, value: u32 }),
-  response: struct('tiny_response', { id: u32, value: u32 }),
-  id: 'id',
-} as const;
-/** A page whose ring of 8-byte slots has exactly 4 of them. */
-const tinyPage = (): Int32Array => new Int32Array(new SharedArrayBuffer(64 + 4 * 8));
 const page = (pages = 1): Int32Array => new Int32Array(new SharedArrayBuffer(4096 * pages));
-const word = { reqProd: 0, reqEvent: 1, rspProd: 2, rspEvent: 3 } as const;
-
-const send = (front: FrontRing<typeof tiny.request, typeof tiny.response, 'id'>, id: number, value = id): void => {
-  front.slot(id).set({ value });
-  front.put();
-};
-const ends = (first = 0, options: RingOptions = {}) => {
-  const words = tinyPage();
-  const front = new FrontRing(words, tiny, { first, ...options });
-  const back = new BackRing(words, tiny, options);
-  return { words, front, back };
-};
 const answerAll = (back: BackRing<typeof tiny.request, typeof tiny.response, 'id'>): number => {
   const count = back.unconsumed();
   for (let i = 0; i < count; i++) {

@@ -344,20 +344,6 @@ describe('the scheduling operations', () => {
         expect(call.call(sched(), dom0, nobody)).to.equal(-errno.ESRCH);
       }
     });
-
-    it('lets single vCPUs be paused meanwhile, which stay so: EBUSY for a domain that runs, EINVAL for no such vCPU', () => {
-      expect(sched().pauseVcpu(dom0, dom1, 1)).to.equal(-errno.EBUSY);
-      ok(sched().pause(dom0, dom1));
-      expect(sched().pauseVcpu(dom0, dom1, 2)).to.equal(-errno.EINVAL);
-      expect(sched().unpauseVcpu(dom0, dom1, 1)).to.equal(-errno.EINVAL);
-      ok(sched().pauseVcpu(dom0, dom1, 1));
-      ok(sched().unpause(dom0, dom1));
-      expect([0, 1].map((vcpu) => xen().vcpus.mayRun(slot, vcpu))).to.deep.equal([true, false]);
-      ok(sched().pause(dom0, dom1));
-      ok(sched().unpauseVcpu(dom0, dom1, 1));
-      ok(sched().unpause(dom0, dom1));
-      expect(xen().vcpus.mayRun(slot, 1)).to.equal(true);
-    });
   });
 
   it('answer ENOENT for a vCPU that is not there, ESRCH for a domain that is gone', () => {

@@ -50,6 +50,15 @@ describe('a handshake', () => {
     return connection(rig.guest, DoublerFrontend);
   };
 
+  /** Resolves when somebody has been picked to run so many times. */
+  const picked = (picks: number): Promise<void> =>
+    new Promise((resolve) => {
+      let left = picks;
+      rig.machine.onPick(() => {
+        if (left-- === 0) resolve();
+      });
+    });
+
   beforeEach(() => start());
   afterEach(() => rig[Symbol.asyncDispose]());
 
@@ -251,14 +260,7 @@ describe('a handshake', () => {
         await start(picks);
         const first = rig.serve();
         const held = devices$(rig.guest, DoublerFrontend).subscribe();
-        let left = picks;
-        let restart: () => void = () => {};
-        const restarting = new Promise<void>((resolve) => {
-          restart = resolve;
-        });
-        rig.machine.onPick(() => {
-          if (left-- === 0) restart();
-        });
+        const restarting = picked(picks);
         await rig.attach();
         await restarting;
         first.unsubscribe();
@@ -276,14 +278,7 @@ describe('a handshake', () => {
         await start(picks);
         rig.serve();
         const first = devices$(rig.guest, DoublerFrontend).subscribe();
-        let left = picks;
-        let restart: () => void = () => {};
-        const restarting = new Promise<void>((resolve) => {
-          restart = resolve;
-        });
-        rig.machine.onPick(() => {
-          if (left-- === 0) restart();
-        });
+        const restarting = picked(picks);
         await rig.attach();
         await restarting;
         first.unsubscribe();
@@ -390,14 +385,7 @@ describe('a handshake', () => {
           rig.serve();
           const survivor = victim === 'guest' ? rig.backend : rig.guest;
           const held = devices$(rig.guest, DoublerFrontend).subscribe();
-          let left = picks;
-          let kill: () => void = () => {};
-          const killing = new Promise<void>((resolve) => {
-            kill = resolve;
-          });
-          rig.machine.onPick(() => {
-            if (left-- === 0) kill();
-          });
+          const killing = picked(picks);
           await rig.attach();
           await killing;
           await rig.machine.toolstack.destroy(rig[victim].domid);

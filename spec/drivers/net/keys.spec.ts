@@ -1,10 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { draft, view } from '../../../core/index.js';
+import { attachment } from '../../../drivers/net/attachment.js';
 import { tapProblem } from '../../../drivers/net/host/tap.js';
 import { parseMac, showMac } from '../../../drivers/net/mac.js';
 import { MulticastFilter } from '../../../drivers/net/multicast-filter.js';
-import { LEAST_BURST, parseRate, RateLimit } from '../../../drivers/net/rate-limit.js';
+import { LEAST_BURST, parseRate, parseXlRate, RateLimit } from '../../../drivers/net/rate-limit.js';
 import { vifKeys } from '../../../drivers/net/vif-keys.js';
 import { netifExtraInfo, netifRxResponse, netifTxRequest } from '../../../drivers/net/wire.js';
 
@@ -22,6 +23,27 @@ describe('the keys of class vif', () => {
         rate: '6000,50000',
       },
     });
+  });
+
+  it('are those of what `splitring attach` is told', () => {
+    const { backend } = attachment.keys({ devid: 3, mac: '00:16:3e:00:00:01', bridge: 'br', mtu: 1500, rate: '1MB/s' });
+    expect(backend).to.include({ handle: '3', bridge: 'br', mtu: '1500', rate: '50000,50000' });
+    const more = {
+      devid: 0,
+      mac: '00:16:3e:00:00:01',
+      bridge: 'xenbr0',
+      mtu: 1500,
+      rate: attachment.more.rate.default,
+    };
+    expect(attachment.keys(more).backend).not.to.have.property('rate');
+    for (const [option, text] of [
+      ['mac', 'zz'],
+      ['mtu', '67'],
+      ['mtu', '1e3'],
+      ['rate', 'much'],
+    ] as const)
+      expect(() => attachment.more[option].parse(text), text).to.throw(RangeError);
+    expect(() => attachment.options.devid.parse('-1')).to.throw(RangeError);
   });
 
   it('hold an address of one station', () => {
@@ -70,6 +92,32 @@ describe('a rate', () => {
     ])
       expect(parseRate(text), String(text)).to.equal(undefined);
     fc.assert(fc.property(fc.string(), (text) => void parseRate(text)));
+  });
+
+  it('is read as in xl’s configuration, by bytes or bits, in 50 ms where no time is said (xl-network-configuration)', () => {
+    for (const [text, bytes, usec] of [
+      ['1MB/s', 50_000, 50_000],
+      ['10Mb/s', 62_500, 50_000],
+      ['1Gb/s@20ms', 2_500_000, 20_000],
+      ['800Kb/s@1s', 100_000, 1_000_000],
+      ['100B/s@500000us', 50, 500_000],
+    ] as const)
+      expect(parseXlRate(text), text).to.deep.equal({ bytes, usec });
+    for (const text of [
+      '',
+      '1',
+      '1MB',
+      'MB/s',
+      '-1MB/s',
+      '1.5MB/s',
+      '1mB/s',
+      '1MB/s@',
+      '1MB/s@0ms',
+      '0MB/s',
+      '1b/s@1us',
+      '1MB/s@1m',
+    ])
+      expect(() => parseXlRate(text), text).to.throw(RangeError);
   });
 
   it('lets pass so many bytes in each period, and saves up no more than a large packet', () => {
@@ -137,6 +185,9 @@ describe('a TAP device', () => {
     expect(tapProblem({ name: 'tap0' }, { ...here, exists: () => false })).to.match(/no \/dev\/net\/tun: .*modprobe/);
     expect(tapProblem({ name: 'tap0', bridge: 'br9' }, { uid: 0, exists: (path) => path === '/dev/net/tun' })).to.match(
       /no Linux bridge br9/,
+    );
+    expect(tapProblem({ name: 'eth0' }, { uid: 0, exists: (path) => !/tun_flags/.test(path) })).to.match(
+      /there is an interface eth0, and it is no TAP device/,
     );
     for (const name of ['', 'a/b', 'x'.repeat(16), 'a b', '..'])
       expect(tapProblem({ name }, here), name).to.match(/name has/);

@@ -11,6 +11,8 @@ export interface PacketOptions {
   /** Whether its checksum is left to others. */
   readonly blank?: boolean;
   readonly tcpFlags?: number;
+  /** The source port. */
+  readonly port?: number;
 }
 
 /** A packet whose payload counts on; 54 bytes of headers for TCP over IPv4. */
@@ -22,6 +24,7 @@ export const packetOf = ({
   payload,
   blank = false,
   tcpFlags = 0x18,
+  port = 1000,
 }: PacketOptions): Uint8Array => {
   const ip = version === 4 ? 20 : 40;
   const transport = protocol === 'tcp' ? 20 : 8;
@@ -45,7 +48,7 @@ export const packetOf = ({
     for (let i = 0; i < 32; i++) bytes[22 + i] = i;
   }
   const at = 14 + ip;
-  write16(bytes, at, 1000);
+  write16(bytes, at, port);
   write16(bytes, at + 2, 2000);
   if (protocol === 'tcp') {
     write16(bytes, at + 4, 0xffff);

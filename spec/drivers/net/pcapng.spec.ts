@@ -27,7 +27,7 @@ describe('a capture', () => {
     let now = 1_700_000_000_000;
     pcapng$({ name: 'vif7.0', passing$ }, () => now).subscribe((block) => blocks.push(block));
     for (const [i, bytes] of packets.entries()) {
-      passing$.next({ direction: i % 2 === 0 ? 'tx' : 'rx', frame: frameIn(bytes), flags: 15, slots: 2 });
+      passing$.next({ direction: i % 2 === 0 ? 'tx' : 'rx', frame: frameIn(bytes), flags: 15, slots: 2, extras: 18 });
       now += 1.5;
     }
     passing$.complete();
@@ -42,7 +42,7 @@ describe('a capture', () => {
     expect(texts[1]).to.include('vif7.0-tx');
     expect(texts[2]).to.include('vif7.0-rx');
     expect(texts[3]).to.include(
-      'tx: flags csum_blank|data_validated|more_data|extra_info; slots 2; checksum blank; extra gso tcpv4, segments of 1448',
+      'tx: flags csum_blank|data_validated|more_data|extra_info; slots 2; checksum blank; extra gso tcpv4, segments of 1448; extra hash',
     );
     for (const block of blocks) {
       const view = new DataView(block.buffer);
@@ -50,6 +50,33 @@ describe('a capture', () => {
       expect(view.getUint32(block.length - 4, true)).to.equal(block.length);
       expect(block.length % 4).to.equal(0);
     }
+  });
+
+  it('says of each packet what is its own, though texts are made once: no two of these are the same', () => {
+    const passing$ = new Subject<Passing>();
+    const seen = new Set<string>();
+    pcapng$({ name: 'vif7.0', passing$ }, () => 0).subscribe((block) => {
+      if (new DataView(block.buffer).getUint32(0, true) === 6)
+        seen.add(/[tr]x: flags [ -~]*/.exec(new TextDecoder('latin1').decode(block))?.[0] ?? '');
+    });
+    let count = 0;
+    const frame = frameIn(new Uint8Array(60));
+    for (const direction of ['tx', 'rx'] as const)
+      for (const flags of [0, 1, 2, 4, 8, 15])
+        for (const slots of [1, 2, 19])
+          for (const extras of [0, 16])
+            for (const sum of [0, 1, 2] as const)
+              for (const [type, size] of [
+                [0, 0],
+                [1, 1448],
+                [1, 1449],
+                [2, 1448],
+              ] as const) {
+                frame.set(9, 60, sum, type, size);
+                passing$.next({ direction, frame, flags, slots, extras });
+                count++;
+              }
+    expect(seen.size).to.equal(count);
   });
 
   it('is read again as it was written, with its times', () => {

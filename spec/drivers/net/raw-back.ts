@@ -53,13 +53,13 @@ export class RawBack {
     this.otherendPath = `/local/domain/${guest.domid}/device/vif/0`;
   }
 
-  /** Attaches an interface, and goes through the handshake by hand; also what the frontend made of it. */
-  static async connect(
+  /** Attaches an interface, offers it, and does no more; what the frontend makes of it. */
+  static async offer(
     machine: Machine,
     guest: Domain,
     keys: Readonly<Record<string, string>> = {},
     name = 'netback',
-  ): Promise<{ readonly back: RawBack; readonly nic: Nic }> {
+  ): Promise<{ readonly back: RawBack; readonly nic: Promise<Nic> }> {
     const domain = await machine.guest(name);
     const back = new RawBack(machine, domain, guest);
     await machine.toolstack.attach({
@@ -72,6 +72,17 @@ export class RawBack {
     const nic = connection(guest, NetFrontend);
     nic.catch(() => {});
     await back.becomes('2', { ...offered, ...keys });
+    return { back, nic };
+  }
+
+  /** Attaches an interface, and goes through the handshake by hand; also what the frontend made of it. */
+  static async connect(
+    machine: Machine,
+    guest: Domain,
+    keys: Readonly<Record<string, string>> = {},
+    name = 'netback',
+  ): Promise<{ readonly back: RawBack; readonly nic: Nic }> {
+    const { back, nic } = await RawBack.offer(machine, guest, keys, name);
     await back.frontendIs('4');
     await back.map();
     await back.becomes('4');

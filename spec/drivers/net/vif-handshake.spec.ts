@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { firstValueFrom } from 'rxjs';
-import { Clock, connection, XenStore } from '../../../core/index.js';
+import { connection, XenStore } from '../../../core/index.js';
 import { NetFrontend } from '../../../drivers/net/frontend.js';
 import { parseMac } from '../../../drivers/net/mac.js';
 import { vifKeys } from '../../../drivers/net/vif-keys.js';
@@ -9,7 +8,7 @@ import { onLans } from './lan.js';
 import { packetOf } from './packets.js';
 import { RawVif } from './raw-vif.js';
 
-onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
+onLans('an interface of class vif', ({ backend, station, raw, rig }) => {
   const keysOf = async (path: string): Promise<Readonly<Record<string, string>>> => {
     const store = rig().machine.dom0.get(XenStore);
     const found: Record<string, string> = {};
@@ -46,6 +45,7 @@ onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
         'feature-no-csum-offload': '0',
         'feature-ipv6-csum-offload': '1',
         'feature-multicast-control': '1',
+        'feature-dynamic-multicast-control': '1',
         'feature-split-event-channels': '1',
         'multi-queue-max-queues': '8',
         carrier: '1',
@@ -254,20 +254,6 @@ onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
     await nic.close();
   });
 
-  it('copies one page for several queues at once (XSA-406)', async () => {
-    const bridge = await backend();
-    const seen = await station(bridge);
-    const vif = await raw(bridge);
-    const page = vif.share1();
-    page.bytes.set(frameOf({ to: seen.mac, from: parseMac('00:16:3e:66:66:66'), length: 60, fill: 1 }));
-    for (let i = 0; i < 200; i++) vif.put({ gref: page.ref, size: 60 });
-    await vif.turn();
-    expect(vif.statuses()).to.deep.equal(Array.from({ length: 200 }, () => 0));
-    await seen.came(200);
-    await vif.close();
-    await seen.nic.close();
-  });
-
   it('dies with its guest, whatever is on its way, and its bridge goes on', async () => {
     const bridge = await backend();
     const [a, b] = [await station(bridge), await station(bridge)];
@@ -283,40 +269,5 @@ onLans('an interface of class vif', ({ backend, station, raw, rig, log }) => {
     a.nic.send(hello);
     await b.came(before + 1);
     await Promise.all([a, b].map(({ nic }) => nic.close()));
-  });
-
-  describe('with a rate', () => {
-    const mac = '00:16:3e:66:66:66';
-    const pass = async (ms: number): Promise<void> => {
-      await firstValueFrom(rig().machine.dom0.get(Clock).timer$(ms));
-      await rig().machine.idle();
-    };
-    it('is held to it, in bytes every so many microseconds, and follows the key live (skipped on threads: its clock is the host’s)', async function () {
-      if (rig().platform !== 'local') return this.skip();
-      const bridge = await backend();
-      const seen = await station(bridge);
-      const vif = await raw(bridge, { mac, rate: { bytes: 6000, usec: 50_000 } });
-      const page = vif.share1();
-      page.bytes.set(frameOf({ to: seen.mac, from: parseMac(mac), length: 1000, fill: 1 }));
-      for (let i = 0; i < 20; i++) vif.put({ gref: page.ref, size: 1000 });
-      await vif.turn();
-      expect(vif.statuses()).to.have.length(6);
-      await pass(50);
-      expect(vif.statuses()).to.have.length(6);
-      await rig().machine.dom0.get(XenStore).write(`${vif.otherendPath}/rate`, '1000,50000');
-      await rig().machine.idle();
-      await pass(51);
-      await pass(51);
-      expect(vif.statuses().length).to.be.within(2, 4);
-      for (const text of ['', 'much', '1', '1,', ',1', '0,50000']) {
-        await rig().machine.dom0.get(XenStore).write(`${vif.otherendPath}/rate`, text);
-        await rig().machine.idle();
-      }
-      await pass(51);
-      expect(seen.received).to.have.length(20);
-      await vif.close();
-      await seen.nic.close();
-      expect(log.filter((line) => /rate/.test(line))).to.deep.equal([]);
-    });
   });
 });

@@ -382,6 +382,17 @@ describe('the virtual exceptions of a domain', () => {
     });
   });
 
+  it('of a domain that is destroyed stay as they are, since none of its code goes on; those it would raise later reject', async () => {
+    const { traps, hypervisor, entry, errors } = it_;
+    const waiting = [traps.int3(), traps.raise({ vector: 6 })];
+    expect(hypervisor.destroyDomain(dom0, dom1)).to.equal(0);
+    entry.enterAll();
+    for (const wait of waiting) expect(await settled(wait)).to.equal('not yet');
+    const refused = [traps.int3(), traps.softwareInterrupt(33), traps.raise({ vector: 6 }), traps.syscall()];
+    for (const call of refused) expect(await settled(call.catch(String))).to.match(/ESRCH/);
+    expect(errors).to.eql([]);
+  });
+
   it('tell of what a handler throws, and return from it', async () => {
     const { traps, entry, errors } = it_;
     traps.code(HANDLER, () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { firstValueFrom, take, toArray } from 'rxjs';
+import { firstValueFrom, skip, take, toArray } from 'rxjs';
 import { stub } from 'sinon';
 import {
   asDomid,
@@ -325,6 +325,26 @@ describe('a local machine', () => {
     expect(machine.holdings()).to.deep.equal([]);
     await machine[Symbol.asyncDispose]();
     await machine.idle();
+  });
+
+  it('completes no channel of a domain that it destroys, nor its peer’s: what waits for one is not rejected', async () => {
+    await using machine = await LocalMachine.create({ clock: 'simulated' });
+    const [one, two] = [await machine.guest('one'), await machine.guest('two')];
+    const channel = one.get(EventChannels).allocUnbound(two.domid);
+    using peer = two.get(EventChannels).bindInterdomain(one.domid, channel.port);
+    await machine.idle();
+    const said: string[] = [];
+    for (const end of [channel, peer]) {
+      // The first upcall of the end that was bound comes unconditionally.
+      const second = firstValueFrom(end.pipe(skip(1)));
+      second.then(
+        () => said.push('resolved'),
+        (error: Error) => said.push(error.name),
+      );
+    }
+    await machine.toolstack.destroy(one.domid);
+    await machine.idle();
+    expect(said).to.deep.equal([]);
   });
 
   it('gives a domain the tokens of a domain, and dom0 the toolstack besides', async () => {
