@@ -41,6 +41,7 @@ export {
   u64,
 } from './abi/fields.js';
 export { FrontRing } from './abi/front-ring.js';
+export { type GntstName, gntst } from './abi/gntst.js';
 export { type Abi, abis } from './abi/layout.js';
 export type { PortStatus } from './abi/port-status.js';
 export { type PacketShape, type RingFormat, type RingOptions, ringEntries } from './abi/ring.js';
@@ -94,6 +95,7 @@ export {
   shutdownReasons,
 } from './domain/domctl.js';
 export { EventChannel, EventChannels } from './domain/event-channels.js';
+export type { CopyRun, GrantCopies, PeerGrantCopies } from './domain/grant-copies.js';
 export {
   type CopySegment,
   GrantTable,

@@ -40,6 +40,13 @@ export abstract class EventChannel extends Observable<void> implements Disposabl
     return false;
   }
   /**
+   * Until {@link release}, in the same call, other domains that sleep are not woken for what this one raises: for what raises more than one
+   * event, so that who is woken finds all of it. A platform may wake them at once all the same.
+   */
+  hold(): void {}
+  /** Ends what {@link hold} began. */
+  release(): void {}
+  /**
    * Has the channel notify another vCPU, from its next event on (EVTCHNOP_bind_vcpu). @throws XenError ENOENT no such vCPU; EINVAL closed,
    * or one that stays where it was bound: an IPI, a VIRQ that is per vCPU; ENOSYS on a platform without
    */

@@ -1,5 +1,6 @@
 import type { Domid, GrantRef } from '../abi/units.js';
 import type { GrantError } from '../errors.js';
+import { type GrantCopies, type PeerGrantCopies, PeerSegmentCopies, SegmentCopies } from './grant-copies.js';
 
 /** A run of whole pages that this domain can touch. After disposal both views throw. */
 export interface Page extends Disposable {
@@ -86,6 +87,18 @@ export abstract class GrantTable {
    * packet; every element is done. @throws GrantError of the first element that failed
    */
   abstract copyBetween(from: Domid, to: Domid, segments: readonly PeerCopySegment[]): void;
+  /** A list of copies from a peer's pages into this domain's, to be filled and run again and again: what a data path copies by. */
+  copiesFrom(peer: Domid): GrantCopies {
+    return new SegmentCopies((segments) => this.copyFrom(peer, segments));
+  }
+  /** The same from this domain's pages into a peer's. */
+  copiesTo(peer: Domid): GrantCopies {
+    return new SegmentCopies((segments) => this.copyTo(peer, segments));
+  }
+  /** The same from one peer's pages into another's. */
+  copiesBetween(from: Domid, to: Domid): PeerGrantCopies {
+    return new PeerSegmentCopies((segments) => this.copyBetween(from, to, segments));
+  }
   /**
    * Copies bytes between two places of this domain's own pages and mappings, one pass, overlap allowed: what a ring takes its
    * private copies with. Returns a function bound to the two pages that allocates nothing when called.

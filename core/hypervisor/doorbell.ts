@@ -25,6 +25,9 @@ export class Doorbell {
   readonly #sharedInfo: SharedInfo;
   readonly #vcpus: Vcpus;
   readonly #ring: Ring;
+  #holds = 0;
+  /** The slots that are to be kicked when nothing holds any more. */
+  readonly #held: number[] = [];
 
   constructor(memory: MachineMemory, sharedInfo: SharedInfo, vcpus: Vcpus, ring: Ring) {
     this.#memory = memory;
@@ -39,11 +42,30 @@ export class Doorbell {
     const words = this.#words;
     const at = this.#memory.control(slot);
     if (this.#memory.code.load((at + control.state) * 4) === running) return;
+    if (this.#holds > 0) {
+      if (!this.#held.includes(slot)) this.#held.push(slot);
+      return;
+    }
     const state = Atomics.exchange(words, at + control.state, running);
     if (state === running) return;
     Atomics.add(words, at + control.wake, 1);
     if (state === blocked) Atomics.notify(words, at + control.wake);
     else if (state === parked) this.#ring(words[at + control.domid] as Domid);
+  }
+
+  /**
+   * From now on until {@link release}, which has to come before this thread rests, this thread's kicks wait: on a shared processor, who is
+   * woken runs at once, and would find half of what it is woken for. One that dies meanwhile leaves domains unkicked, as one that dies
+   * inside a kick does: recovery kicks all.
+   */
+  hold(): void {
+    this.#holds++;
+  }
+
+  /** Ends what {@link hold} began; at the last the domains are kicked. */
+  release(): void {
+    if (--this.#holds > 0) return;
+    for (let slot = this.#held.pop(); slot !== undefined; slot = this.#held.pop()) this.kick(slot);
   }
 
   /** Wakes the domain in a slot whatever its state says: a caller may have died between changing it and ringing. */

@@ -1,12 +1,13 @@
 import { gntst } from '../abi/gntst.js';
 import { DOMID_SELF, type Domid, PAGE_SIZE } from '../abi/units.js';
-import { COPY_WORDS, type CopyList } from './copy-list.js';
+import { COPY_LIST_ELEMENTS, COPY_WORDS, type CopyList } from './copy-list.js';
 import type { Frames } from './frames.js';
 import { type GrantPins, pinOf } from './grant-pins.js';
 import { header } from './layout.js';
 import type { Lock } from './lock.js';
 import type { MachineMemory } from './memory.js';
 import { type UsualCopy, usualCopy } from './usual-copy.js';
+import { type UsualForward, usualForward } from './usual-forward.js';
 
 /** Flags of a copy: which end is named by reference (grant_table.h `GNTCOPY_*`). */
 export const gntcopy = { sourceGref: 1, destGref: 2 } as const;
@@ -31,6 +32,10 @@ export interface GnttabCopy {
   status?: number;
 }
 
+const BOTH = gntcopy.sourceGref | gntcopy.destGref;
+/** Words of as many elements as one hold of the lock is for, and then others may have it. */
+const HOLD = COPY_LIST_ELEMENTS * COPY_WORDS;
+
 const leavesPage = (offset: number, len: number): boolean => (offset >>> 0) + (len >>> 0) > PAGE_SIZE;
 
 /**
@@ -44,6 +49,7 @@ export class GrantCopy {
   readonly #pins: GrantPins;
   /** Made when it is first needed: many a thread never copies. */
   #usual: UsualCopy | undefined;
+  #usualForward: UsualForward | undefined;
 
   constructor(memory: MachineMemory, lock: Lock, frames: Frames, pins: GrantPins) {
     this.#memory = memory;
@@ -87,12 +93,32 @@ export class GrantCopy {
   }
 
   /**
-   * Copies all of a list, to `peer`'s grants or from them, as {@link copy} would one by one; the lock is held throughout, so nothing but
-   * what granters write comes between. Each element gets its status; answers the index of the first that failed, or -1.
+   * Copies all of a list, to `peer`'s grants or from them, as {@link copy} would one by one; the lock is held throughout
+   * {@link COPY_LIST_ELEMENTS} elements, so nothing but what granters write comes between those. Each element gets its status; answers the
+   * index of the first that failed, or -1.
    */
   copyList(caller: Domid, peer: Domid, list: CopyList, toPeer: boolean): number {
+    let failed = -1;
+    for (let from = 0; from < list.end; from += HOLD) {
+      const first = this.#copyPart(caller, peer, list, from, Math.min(from + HOLD, list.end), toPeer);
+      if (failed < 0) failed = first;
+    }
+    return failed;
+  }
+
+  /** The same for a list of what one peer granted, the first reference of an element, and another, the other one. */
+  forwardList(caller: Domid, from: Domid, to: Domid, list: CopyList): number {
+    let failed = -1;
+    for (let at = 0; at < list.end; at += HOLD) {
+      const first = this.#forwardPart(caller, from, to, list, at, Math.min(at + HOLD, list.end));
+      if (failed < 0) failed = first;
+    }
+    return failed;
+  }
+
+  #copyPart(caller: Domid, peer: Domid, list: CopyList, begin: number, end: number, toPeer: boolean): number {
     // The numbers of an element's words are written out: an imported constant is looked up at each use.
-    const { words, end } = list;
+    const { words } = list;
     this.#usual ??= usualCopy(this.#memory);
     const usual = this.#usual;
     const write = toPeer ? 1 : 0;
@@ -100,7 +126,7 @@ export class GrantCopy {
     this.#lock.acquire(caller);
     const slot = this.#memory.callerOf(caller) < 0 ? -1 : this.#memory.slotOf(peer === DOMID_SELF ? caller : peer);
     const control = this.#memory.control(slot) * 4;
-    for (let at = 0; at < end; at += 6) {
+    for (let at = begin; at < end; at += 6) {
       const ref = words[at] as number;
       const offset = words[at + 1] as number;
       const frame = words[at + 2] as number;
@@ -111,6 +137,36 @@ export class GrantCopy {
         status = toPeer
           ? this.#copy(caller, DOMID_SELF, frame, frameOffset, peer, ref, offset, length, gntcopy.destGref)
           : this.#copy(caller, peer, ref, offset, DOMID_SELF, frame, frameOffset, length, gntcopy.sourceGref);
+        if (status !== gntst.okay && failed < 0) failed = at / COPY_WORDS;
+      }
+      words[at + 5] = status;
+    }
+    this.#lock.release();
+    return failed;
+  }
+
+  #forwardPart(caller: Domid, from: Domid, to: Domid, list: CopyList, begin: number, end: number): number {
+    const { words } = list;
+    const memory = this.#memory;
+    this.#usualForward ??= usualForward(memory);
+    const usual = this.#usualForward;
+    let failed = -1;
+    this.#lock.acquire(caller);
+    const isThere = memory.callerOf(caller) >= 0;
+    const source = isThere ? memory.slotOf(from === DOMID_SELF ? caller : from) : -1;
+    const dest = isThere ? memory.slotOf(to === DOMID_SELF ? caller : to) : -1;
+    const unusual = source < 0 || dest < 0;
+    const theirs = memory.control(source) * 4;
+    const others = memory.control(dest) * 4;
+    for (let at = begin; at < end; at += 6) {
+      const ref = words[at] as number;
+      const offset = words[at + 1] as number;
+      const other = words[at + 2] as number;
+      const otherOffset = words[at + 3] as number;
+      const length = words[at + 4] as number;
+      let status = 0;
+      if (length !== 0 && (unusual || usual(theirs, others, caller, ref, offset, other, otherOffset, length) === 0)) {
+        status = this.#copy(caller, from, ref, offset, to, other, otherOffset, length, BOTH);
         if (status !== gntst.okay && failed < 0) failed = at / COPY_WORDS;
       }
       words[at + 5] = status;

@@ -1,7 +1,7 @@
 import type { Struct } from '../abi/struct.js';
 import { PeerFault } from '../errors.js';
 import type { PacketSlots, PacketSource } from './packet-slots.js';
-import { MOST, type PumpOptions } from './pump-options.js';
+import { MOST, neverHold, type PumpOptions } from './pump-options.js';
 
 /** The end of a ring that packets are taken from. */
 export interface PacketEnd<S> extends PacketSource<S> {
@@ -17,19 +17,24 @@ export class PacketDrain<S, X extends Struct> {
   readonly #again: (() => void) | undefined;
   readonly #onError: (error: unknown) => void;
   readonly #settle: () => void;
+  readonly #hold: () => void;
+  readonly #release: () => void;
   #handler: (() => void) | undefined;
   /** Slots of the batch that were not taken, and of the packet that was looked at. */
-  #left = 0;
-  #looked = 0;
+  declare private left: number;
+  declare private looked: number;
   #leftBehind = 0;
   #closed = false;
 
   /** @param settle publishes what follows from what the handler did, each time that it was offered some */
-  constructor(ring: PacketEnd<S>, packet: PacketSlots<S, X>, { again, onError }: PumpOptions, settle: () => void) {
+  constructor(ring: PacketEnd<S>, packet: PacketSlots<S, X>, options: PumpOptions, settle: () => void) {
     this.ring = ring;
     this.packet = packet;
-    this.#again = again;
-    this.#onError = onError;
+    this.#again = options.again;
+    this.#hold = options.hold ?? neverHold;
+    this.#release = options.release ?? neverHold;
+    this.#onError = options.onError;
+    this.left = this.looked = 0;
     this.#settle = settle;
   }
 
@@ -46,17 +51,17 @@ export class PacketDrain<S, X extends Struct> {
 
   /** Looks at the next packet, which stays on the ring; how many slots it takes, 0 when there is no whole one. */
   look(): number {
-    const looked = this.packet.look(this.#left);
-    this.#looked = looked;
+    const looked = this.packet.look(this.left);
+    this.looked = looked;
     return looked;
   }
 
   /** Takes the packet that was looked at last; how many slots it had. @throws RangeError when there is none */
   take(): number {
-    const taken = this.#looked;
+    const taken = this.looked;
     if (taken === 0) throw new RangeError('no packet was looked at that could be taken');
-    this.#looked = 0;
-    this.#left -= taken;
+    this.looked = 0;
+    this.left -= taken;
     this.ring.advance(taken);
     return taken;
   }
@@ -86,10 +91,16 @@ export class PacketDrain<S, X extends Struct> {
         vain++;
         continue;
       }
-      left = this.#offer(count, this.#handler);
+      // What a handler sends is told of together with what follows: whoever is woken for one finds the other.
+      this.#hold();
+      try {
+        left = this.#offer(count, this.#handler);
+        this.#settle();
+      } finally {
+        this.#release();
+      }
       if (left === count) vain++;
       total += count - left;
-      this.#settle();
     }
     this.#leftBehind = left;
     return total;
@@ -98,19 +109,19 @@ export class PacketDrain<S, X extends Struct> {
   /** Offers no more. */
   close(): void {
     this.#closed = true;
-    this.#left = this.#looked = 0;
+    this.left = this.looked = 0;
   }
 
   #offer(count: number, handler: () => void): number {
-    this.#left = count;
+    this.left = count;
     try {
       handler();
     } catch (error) {
       if (error instanceof PeerFault) throw error;
       this.#onError(error);
     }
-    const left = this.#left;
-    this.#left = this.#looked = 0;
+    const left = this.left;
+    this.left = this.looked = 0;
     return left;
   }
 }

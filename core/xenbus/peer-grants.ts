@@ -1,6 +1,7 @@
 import { gntst } from '../abi/gntst.js';
 import type { Domid, GrantRef } from '../abi/units.js';
 import { PAGE_SIZE } from '../abi/units.js';
+import type { CopyRun, GrantCopies, PeerGrantCopies } from '../domain/grant-copies.js';
 import type { CopySegment, GrantTable, Page, SharedPage } from '../domain/grant-table.js';
 import { Disconnected, GrantError } from '../errors.js';
 
@@ -33,6 +34,14 @@ export interface BackGrants {
   /** Copies between the peer's pages and pages of this domain, as one batch. @throws GrantError of the first element that failed */
   copyAllFrom(segments: readonly CopySegment[]): void;
   copyAllTo(segments: readonly CopySegment[]): void;
+  /** Lists of copies from the peer's pages into this domain's, and the other way, which end with the link. */
+  copiesFrom(): GrantCopies;
+  copiesTo(): GrantCopies;
+  /**
+   * A list of copies from the pages of another link's frontend into this one's peer's; it ends with either link.
+   * @throws TypeError unless both links' devices are this domain's
+   */
+  copiesBetween(from: BackGrants): PeerGrantCopies;
   /** Own zeroed pages, for staging. @throws XenError ENOMEM */
   alloc(pages?: number): Page;
 }
@@ -43,6 +52,8 @@ export class PeerGrants implements BackGrants, Disposable {
   readonly #peer: Domid;
   #staging: Page | undefined;
   #closed = false;
+  /** Its lists of copies, those between it and others among them. */
+  #lists: CopyRun[] = [];
 
   constructor(table: GrantTable, peer: Domid) {
     this.#table = table;
@@ -81,6 +92,21 @@ export class PeerGrants implements BackGrants, Disposable {
     this.#open().copyTo(this.#peer, segments);
   }
 
+  copiesFrom(): GrantCopies {
+    return this.#ending(this.#open().copiesFrom(this.#peer));
+  }
+
+  copiesTo(): GrantCopies {
+    return this.#ending(this.#open().copiesTo(this.#peer));
+  }
+
+  copiesBetween(from: BackGrants): PeerGrantCopies {
+    if (!(#peer in from) || from.#table !== this.#table)
+      throw new TypeError('only from the grants of another link of the same domain can be copied');
+    from.#open();
+    return from.#ending(this.#ending(this.#open().copiesBetween(from.#peer, this.#peer)));
+  }
+
   alloc(pages = 1): Page {
     return this.#open().alloc(pages);
   }
@@ -88,12 +114,23 @@ export class PeerGrants implements BackGrants, Disposable {
   /** After it every call throws Disconnected: a late handler must not touch what is another link's by now. */
   [Symbol.dispose](): void {
     this.#closed = true;
+    for (const list of this.#lists) list.end(this.#over());
+    this.#lists = [];
     this.#staging?.[Symbol.dispose]();
     this.#staging = undefined;
   }
 
   #open(): GrantTable {
-    if (this.#closed) throw new Disconnected(`the link to domain ${this.#peer} has ended`);
+    if (this.#closed) throw this.#over();
     return this.#table;
+  }
+
+  #ending<T extends CopyRun>(list: T): T {
+    this.#lists = [...this.#lists.filter(({ ended }) => !ended), list];
+    return list;
+  }
+
+  #over(): Disconnected {
+    return new Disconnected(`the link to domain ${this.#peer} has ended`);
   }
 }

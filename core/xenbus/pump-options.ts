@@ -4,6 +4,9 @@ export const MOST = 256;
 /** Looks out for nothing. */
 export const neverLinger = (): boolean => false;
 
+/** Holds nothing back. */
+export const neverHold = (): void => {};
+
 /** What either end's pump of a ring works with. */
 export interface PumpOptions {
   /** Raises the event at the other end. */
@@ -15,6 +18,9 @@ export interface PumpOptions {
   readonly again?: () => void;
   /** Looks out for what `isThere` tells of before an event is asked for; says whether to look once more. Without it nobody looks. */
   readonly linger?: (isThere: () => boolean) => boolean;
+  /** Holds back wake-ups of others, and ends that, around what raises several events. */
+  readonly hold?: () => void;
+  readonly release?: () => void;
   /** Hears what callbacks throw that is no answer; the other requests are not disturbed. */
   readonly onError: (error: unknown) => void;
 }

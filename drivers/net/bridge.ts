@@ -17,6 +17,8 @@ export interface BridgePort {
   readonly offloads: Offloads;
   /** Bytes of payload of the longest frame that it takes. */
   readonly mtu: number;
+  /** Whether it takes frames that are not whole, and has the rest copied from its sender's pages; others are given whole ones alone. */
+  readonly takesParts?: boolean;
   /** Takes a frame: it lies where it is until {@link flush}, and is another's afterwards. */
   deliver(frame: Frame): void;
   /** The memory of the frames delivered will be others'. */
@@ -120,6 +122,7 @@ export class Bridge {
       return;
     }
     statistics.flooded++;
+    if (!frame.fetch()) return;
     const count = this.#ports.length;
     this.#flooding = true;
     for (let number = 0; number < count; number++) if (number !== from) this.#deliver(frame, number);
@@ -140,12 +143,14 @@ export class Bridge {
       statistics.drop('too-long');
       return;
     }
+    if (port.takesParts !== true && !frame.fetch()) return;
     if (frame.checksum === checksum.blank && !(offloads.checksum4 && offloads.checksum6)) {
-      if (!this.#headers.parse(frame.bytes, frame.offset, frame.length)) {
+      if (!this.#parse(frame)) {
         statistics.drop('bad-checksum');
         return;
       }
       if (!(this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)) {
+        if (!frame.fetch()) return;
         // Ports before this one may have yet to copy it, as it was.
         if (this.#flooding) this.#flush();
         writeChecksum(frame.bytes, this.#headers);
@@ -157,8 +162,16 @@ export class Bridge {
     port.deliver(frame);
   }
 
+  /** Whether a frame is TCP or UDP, by what is here of it if that is enough. */
+  #parse(frame: Frame): boolean {
+    const headers = this.#headers;
+    if (headers.parse(frame.bytes, frame.offset, frame.length, frame.here)) return true;
+    return headers.short && frame.fetch() && headers.parse(frame.bytes, frame.offset, frame.length);
+  }
+
   /** Cuts a large packet for a port; each segment is taken at once, as they share their memory. */
   #cut(frame: Frame, port: BridgePort): void {
+    if (!frame.fetch()) return;
     const segmenter = this.#cutter();
     this.#to = port;
     port.flush();

@@ -38,10 +38,17 @@ export class Headers {
   payload = 0;
   /** Where the datagram ends, by its IP header: a short frame is padded. */
   end = 0;
+  /** Whether {@link parse} said no only because what it would have looked at is not here. */
+  short = false;
+  /** Where what is here ends. */
+  #here = 0;
 
-  /** Whether the frame holds a whole TCP or UDP datagram, not a fragment of one, with all of its headers. */
-  parse(bytes: Uint8Array, at: number, length: number): boolean {
+  /** Whether the frame holds a whole TCP or UDP datagram, not a fragment of one, with all of its headers. @param here how many of its bytes can be looked at */
+  parse(bytes: Uint8Array, at: number, length: number, here = length): boolean {
     const end = at + length;
+    this.#here = at + here;
+    this.short = false;
+    if (here < length && here < 18) return this.#isShort();
     if (length < 14) return false;
     let ip = at + 14;
     let type = read16(bytes, at + 12);
@@ -57,7 +64,9 @@ export class Headers {
 
   #ipv4(bytes: Uint8Array, end: number): boolean {
     const { ip } = this;
-    if (ip + 20 > end || (bytes[ip] as number) >> 4 !== 4) return false;
+    if (ip + 20 > end) return false;
+    if (ip + 20 > this.#here) return this.#isShort();
+    if ((bytes[ip] as number) >> 4 !== 4) return false;
     const header = ((bytes[ip] as number) & 15) * 4;
     const total = read16(bytes, ip + 2);
     if (header < 20 || total < header || ip + total > end) return false;
@@ -72,13 +81,16 @@ export class Headers {
 
   #ipv6(bytes: Uint8Array, end: number): boolean {
     const { ip } = this;
-    if (ip + 40 > end || (bytes[ip] as number) >> 4 !== 6) return false;
+    if (ip + 40 > end) return false;
+    if (ip + 40 > this.#here) return this.#isShort();
+    if ((bytes[ip] as number) >> 4 !== 6) return false;
     const last = ip + 40 + read16(bytes, ip + 4);
     if (last > end) return false;
     let next = bytes[ip + 6] as number;
     let at = ip + 40;
     while (isExtension(next)) {
       if (at + 8 > last) return false;
+      if (at + 8 > this.#here) return this.#isShort();
       // A fragment that is all of its packet is none (RFC 8200 §4.5).
       if (next === FRAGMENT && (read16(bytes, at + 2) & 0xfff9) !== 0) return false;
       const size = bytes[at + 1] as number;
@@ -97,15 +109,22 @@ export class Headers {
     const { transport, end, protocol } = this;
     if (protocol === ipProtocol.udp) {
       if (transport + 8 > end) return false;
+      if (transport + 8 > this.#here) return this.#isShort();
       this.sum = transport + 6;
       this.payload = transport + 8;
       return true;
     }
     if (protocol !== ipProtocol.tcp || transport + 20 > end) return false;
+    if (transport + 20 > this.#here) return this.#isShort();
     const header = ((bytes[transport + 12] as number) >> 4) * 4;
     if (header < 20 || transport + header > end) return false;
     this.sum = transport + 16;
     this.payload = transport + header;
     return true;
+  }
+
+  #isShort(): false {
+    this.short = true;
+    return false;
   }
 }

@@ -4,6 +4,8 @@ import {
   type BackLink,
   type Clock,
   type Draft,
+  type GrantCopies,
+  type GrantRef,
   type Packet,
   type Packets,
   type Page,
@@ -13,11 +15,12 @@ import {
 import { writeBlankChecksum } from './checksum.js';
 import { CopyBatch } from './copy-batch.js';
 import { type Checksum, checksum, Frame } from './frame.js';
+import { type FrameSource, PART_WORDS } from './frame-source.js';
 import { Headers } from './headers.js';
 import { MAC_BYTES } from './mac.js';
 import type { MulticastFilter } from './multicast-filter.js';
 import type { DropReason } from './port-statistics.js';
-import { ETHERNET_HEADER, FATAL_SLOTS, MAX_EXTRAS, MAX_SLOTS, type vif } from './protocol.js';
+import { ETHERNET_HEADER, FATAL_SLOTS, MAX_EXTRAS, MAX_SLOTS, PACKET_PAGES, type vif } from './protocol.js';
 import { type Rate, RateLimit } from './rate-limit.js';
 import {
   extraType,
@@ -37,6 +40,8 @@ type TxPacket = Packet<View<typeof netifTxRequest, 'id'>, View<typeof netifExtra
 
 /** What takes the frames of a vif. */
 export interface TxSink {
+  /** Whether every frame is to be whole, since somebody looks at it. */
+  readonly wantsWhole: boolean;
   /** @param flags of the frame's first slot; `slots` are those of its data, `extras` has the bit of each type that it has one of */
   receive(frame: Frame, flags: number, slots: number, extras: number): void;
   flush(): void;
@@ -46,44 +51,58 @@ export interface TxSink {
 
 /** Pages that frames are copied into. */
 const STAGING_PAGES = 64;
+/** Where there is no room for the longest packet any more. */
+const STAGING_FULL = (STAGING_PAGES - PACKET_PAGES) * 4096;
 /** Copies, and packets, that are done together. */
-const BATCH_COPIES = 32;
+const BATCH_COPIES = 64;
 const BATCH_PACKETS = 64;
+/** Bytes of a frame that are copied in anyway, for what is looked at to send it on (netback.c `XEN_NETBACK_TX_COPY_LEN`). */
+const HEAD = 128;
+/** Bytes from which on a frame's rest is not copied in, but from guest to guest: for a smaller one two copies cost more than they spare. */
+const FORWARDED = 4096;
+/** Packets that are copied in whole after one was fetched: whoever takes them wants them here. */
+const WHOLE = 256;
 
-/** Takes a guest's packets off one ring, checks them as netback does, copies them in and sends them on. */
-export class VifTx implements Disposable {
-  readonly #sink: TxSink;
+/** Words of what is kept of a packet: where it lies, and how much of it: none when it is dropped; what is known of it; how it is answered. */
+const FIELDS = 11;
+const [OFFSET, LENGTH, CHECKSUM, GSO_TYPE, GSO_SIZE, STATUS] = [0, 1, 2, 3, 4, 5];
+const [FLAGS, SLOTS, EXTRAS, HERE, PART] = [6, 7, 8, 9, 10];
+
+/**
+ * Takes a guest's packets off one ring, checks them as netback does, copies them in and sends them on: small ones whole, of others the head,
+ * which is all that is looked at; the rest goes from guest to guest, or is fetched where it is needed here.
+ */
+export class VifTx implements FrameSource, Disposable {
+  readonly grants: BackGrants;
+  // What is read for each frame is declared, not made here: see FrontRing.
+  declare private readonly sink: TxSink;
   readonly #groups: MulticastFilter;
   readonly #clock: Clock;
   readonly #ring: TxRing;
   readonly #subscription: Subscription;
-  readonly #staging: Page;
-  readonly #frame: Frame;
-  readonly #headers = new Headers();
-  readonly #copies = new CopyBatch();
-  readonly #copy: (segments: Parameters<BackGrants['copyAllFrom']>[0]) => void;
+  declare readonly staging: Page;
+  declare private readonly frame: Frame;
+  declare private readonly headers: Headers;
+  declare private readonly copies: CopyBatch;
+  #probe: { readonly page: Page; readonly copies: GrantCopies } | undefined;
   readonly #limit = new RateLimit();
   #waiting = false;
   #timer = Subscription.EMPTY;
-  /** By packet of the batch: where it lies, none of it when it is dropped; what is known of it; and how it is answered. */
-  readonly #offsets = new Int32Array(BATCH_PACKETS);
-  readonly #lengths = new Int32Array(BATCH_PACKETS);
-  readonly #checksums = new Int32Array(BATCH_PACKETS);
-  readonly #gsoTypes = new Int32Array(BATCH_PACKETS);
-  readonly #gsoSizes = new Int32Array(BATCH_PACKETS);
-  readonly #statuses = new Int32Array(BATCH_PACKETS);
-  readonly #flags = new Int32Array(BATCH_PACKETS);
-  readonly #slots = new Int32Array(BATCH_PACKETS);
-  readonly #extraTypes = new Int32Array(BATCH_PACKETS);
-  #packets = 0;
+  /** By packet of the batch, {@link FIELDS}. */
+  declare private readonly fields: Int32Array;
+  declare readonly parts: Int32Array;
+  declare private partsEnd: number;
+  declare private packets: number;
   /** Where the next packet goes in the staging pages. */
-  #at = 0;
+  declare private at: number;
+  /** How many packets more are copied in whole. */
+  declare private whole: number;
   /** How the packet that is answered went. */
-  #status: number = netifRsp.okay;
+  declare private status: number;
   /** What the extras of the packet say that is added. */
-  #gsoType: GsoType = gsoType.none;
-  #gsoSize = 0;
-  #types = 0;
+  declare private gsoType: GsoType;
+  declare private gsoSize: number;
+  declare private types: number;
 
   constructor(
     ring: TxRing,
@@ -93,20 +112,22 @@ export class VifTx implements Disposable {
     clock: Clock,
     subscription: Subscription,
   ) {
+    this.grants = grants;
     this.#ring = ring;
-    this.#sink = sink;
+    this.sink = sink;
     this.#groups = groups;
     this.#clock = clock;
     this.#subscription = subscription;
-    this.#staging = grants.alloc(STAGING_PAGES);
-    this.#frame = new Frame(this.#staging);
-    this.#copy = (segments) => grants.copyAllFrom(segments);
+    this.staging = grants.alloc(STAGING_PAGES);
+    this.frame = new Frame(this.staging);
+    this.headers = new Headers();
+    this.copies = new CopyBatch(grants.copiesFrom());
+    this.fields = new Int32Array(BATCH_PACKETS * FIELDS);
+    this.parts = new Int32Array(BATCH_PACKETS * MAX_SLOTS * PART_WORDS);
+    this.partsEnd = this.packets = this.at = this.whole = this.gsoSize = this.types = 0;
+    this.status = netifRsp.okay;
+    this.gsoType = gsoType.none;
     ring.drain((packets) => this.#drain(packets));
-  }
-
-  /** The private pages that its frames lie in. */
-  get staging(): Page {
-    return this.#staging;
   }
 
   /** What it may send, from now on; what waits for a limit before this one is looked at again at once. */
@@ -119,7 +140,41 @@ export class VifTx implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#staging[Symbol.dispose]();
+    this.staging[Symbol.dispose]();
+    this.#probe?.page[Symbol.dispose]();
+    this.#probe = undefined;
+  }
+
+  fetch(frame: Frame): boolean {
+    const at = frame.packet * FIELDS;
+    const { fields, parts } = this;
+    if (fields[at + LENGTH] === 0) return false;
+    let to = frame.offset + frame.here;
+    const end = frame.offset + frame.length;
+    for (let part = frame.part; to < end; part += PART_WORDS) {
+      const size = parts[part + 2] as number;
+      this.copies.add(parts[part] as GrantRef, parts[part + 1] as number, this.staging, to, size, frame.packet);
+      to += size;
+    }
+    this.copies.run(this.#failed);
+    this.whole = WHOLE;
+    if (fields[at + LENGTH] === 0) return false;
+    frame.here = frame.length;
+    frame.source = undefined;
+    return true;
+  }
+
+  probe(packet: number, ref: number, offset: number, length: number): boolean {
+    this.#probe ??= { page: this.grants.alloc(), copies: this.grants.copiesFrom() };
+    const { page, copies } = this.#probe;
+    copies.add(ref as GrantRef, offset, page, 0, length);
+    if (copies.run() < 0) return true;
+    this.#failed(packet);
+    return false;
+  }
+
+  get probed(): Page {
+    return this.#probe?.page ?? this.staging;
   }
 
   #drain(packets: TxPackets): void {
@@ -127,10 +182,11 @@ export class VifTx implements Disposable {
       if (this.#limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
       packets.take();
       this.#add(packet);
-      if (this.#copies.count >= BATCH_COPIES || this.#packets === BATCH_PACKETS) this.#finish(packets);
+      if (this.copies.count >= BATCH_COPIES || this.packets === BATCH_PACKETS || this.at > STAGING_FULL)
+        this.#finish(packets);
     }
-    if (this.#packets > 0) this.#finish(packets);
-    this.#sink.publish();
+    if (this.packets > 0) this.#finish(packets);
+    this.sink.publish();
   }
 
   /** Whether a packet may be sent now; if not, the ring is looked at again when it may. */
@@ -153,43 +209,83 @@ export class VifTx implements Disposable {
 
   /** Adds a packet to the batch. @throws PeerFault for one that ends the vif (netback.c `xenvif_fatal_tx_err`) */
   #add(packet: TxPacket): void {
-    this.#gsoType = gsoType.none;
-    this.#types = 0;
+    this.gsoType = gsoType.none;
+    this.types = 0;
     if (packet.extras > 0 && this.#extras(packet)) return;
     const length = this.#lengthOf(packet);
     if (length < 0) return;
-    const first = packet.slot(0);
-    const { flags } = first;
+    const { flags, size, gref, offset } = packet.slot(0);
     let sum: Checksum = checksum.unknown;
     // A large packet's checksums are always made anew.
-    if ((flags & txFlag.csumBlank) !== 0 || this.#gsoType !== gsoType.none) sum = checksum.blank;
+    if ((flags & txFlag.csumBlank) !== 0 || this.gsoType !== gsoType.none) sum = checksum.blank;
     else if ((flags & txFlag.dataValidated) !== 0) sum = checksum.validated;
-    const i = this.#packets++;
-    const begin = this.#place(first.size);
-    this.#offsets[i] = begin;
-    this.#lengths[i] = first.size;
-    this.#checksums[i] = sum;
-    this.#gsoTypes[i] = this.#gsoType;
-    this.#gsoSizes[i] = this.#gsoSize;
-    this.#statuses[i] = netifRsp.okay;
-    this.#flags[i] = flags;
-    this.#slots[i] = packet.slots;
-    this.#extraTypes[i] = this.#types;
-    this.#copies.add(first.gref, first.offset, this.#staging, begin, length, i);
-    let at = begin + length;
+    const i = this.packets++;
+    const { fields } = this;
+    const at = i * FIELDS;
+    const begin = this.#place(size);
+    fields[at + OFFSET] = begin;
+    fields[at + LENGTH] = size;
+    fields[at + CHECKSUM] = sum;
+    fields[at + GSO_TYPE] = this.gsoType;
+    fields[at + GSO_SIZE] = this.gsoSize;
+    fields[at + STATUS] = netifRsp.okay;
+    fields[at + FLAGS] = flags;
+    fields[at + SLOTS] = packet.slots;
+    fields[at + EXTRAS] = this.types;
+    fields[at + HERE] = size;
+    if (size >= FORWARDED && this.#forwards()) this.#addHead(packet, i, begin, length);
+    else {
+      this.copies.add(gref, offset, this.staging, begin, length, i);
+      if (packet.slots > 1) this.#addRest(packet, i, begin + length);
+    }
+  }
+
+  /** Whether the rest of the next frame is left where it is. */
+  #forwards(): boolean {
+    if (this.whole > 0) {
+      this.whole--;
+      return false;
+    }
+    return !this.sink.wantsWhole;
+  }
+
+  #addRest(packet: TxPacket, i: number, begin: number): void {
+    let at = begin;
     for (let slot = 1; slot < packet.slots; slot++) {
       const { gref, offset, size } = packet.slot(slot);
       // Nothing is copied of a slot without bytes, and its page need not be there (XSA-448).
-      if (size > 0) this.#copies.add(gref, offset, this.#staging, at, size, i);
+      if (size > 0) this.copies.add(gref, offset, this.staging, at, size, i);
       at += size;
     }
   }
 
+  /** Adds the copies of a packet's head, and notes where the rest lies. */
+  #addHead(packet: TxPacket, i: number, begin: number, length: number): void {
+    const { parts } = this;
+    let here = 0;
+    let end = this.partsEnd;
+    this.fields[i * FIELDS + PART] = end;
+    for (let slot = 0; slot < packet.slots; slot++) {
+      const { gref, offset, size } = packet.slot(slot);
+      const bytes = slot === 0 ? length : size;
+      const head = Math.min(bytes, HEAD - here);
+      if (head > 0) this.copies.add(gref, offset, this.staging, begin + here, head, i);
+      here += head;
+      if (bytes === head) continue;
+      parts[end] = gref;
+      parts[end + 1] = offset + head;
+      parts[end + 2] = bytes - head;
+      end += PART_WORDS;
+    }
+    this.partsEnd = end;
+    this.fields[i * FIELDS + HERE] = here;
+  }
+
   /** Where a packet of so many bytes is copied to: a small one into one page. */
   #place(bytes: number): number {
-    let at = (this.#at + 63) & ~63;
+    let at = (this.at + 63) & ~63;
     if ((at & 4095) + bytes > 4096) at = (at + 4095) & ~4095;
-    this.#at = at + bytes;
+    this.at = at + bytes;
     return at;
   }
 
@@ -209,7 +305,7 @@ export class VifTx implements Disposable {
     if (dropped === undefined && length < ETHERNET_HEADER) dropped = 'too-short';
     if (dropped !== undefined) {
       this.#answerOnly(netifRsp.error);
-      this.#sink.drop(dropped);
+      this.sink.drop(dropped);
       return -1;
     }
     if (first.offset + length > 4096) throw new PeerFault('the end of a tx slot in its page', first.offset + length);
@@ -222,14 +318,14 @@ export class VifTx implements Disposable {
     if (packet.extras > MAX_EXTRAS) throw new PeerFault('the number of extras of a tx packet', packet.extras);
     for (let i = 0; i < packet.extras; i++) {
       const { type, u } = packet.extra(i);
-      this.#types |= 1 << type;
+      this.types |= 1 << type;
       switch (type) {
         case extraType.gso:
           if (u.gso.size === 0) throw new PeerFault('the size of a GSO segment', 0);
           if (u.gso.type !== gsoType.tcpv4 && u.gso.type !== gsoType.tcpv6)
             throw new PeerFault('the type of a GSO packet', u.gso.type);
-          this.#gsoType = u.gso.type;
-          this.#gsoSize = u.gso.size;
+          this.gsoType = u.gso.type;
+          this.gsoSize = u.gso.size;
           break;
         case extraType.mcastAdd:
         case extraType.mcastDel:
@@ -255,53 +351,69 @@ export class VifTx implements Disposable {
 
   /** Adds a packet that goes no further. */
   #answerOnly(status: number): void {
-    const i = this.#packets++;
-    this.#lengths[i] = 0;
-    this.#statuses[i] = status;
+    const at = this.packets++ * FIELDS;
+    this.fields[at + LENGTH] = 0;
+    this.fields[at + STATUS] = status;
   }
 
   /** Copies the batch, sends its frames on, and answers its packets. */
   #finish(packets: TxPackets): void {
-    const count = this.#packets;
-    this.#packets = this.#at = 0;
-    this.#copies.run(this.#copy, this.#failed);
-    const frame = this.#frame;
-    for (let i = 0; i < count; i++) {
-      const length = this.#lengths[i] as number;
+    const count = this.packets;
+    this.packets = this.at = this.partsEnd = 0;
+    this.copies.run(this.#failed);
+    const { frame, fields, sink } = this;
+    for (let i = 0, at = 0; i < count; i++, at += FIELDS) {
+      const length = fields[at + LENGTH] as number;
       if (length === 0) continue;
-      const offset = this.#offsets[i] as number;
-      const sum = this.#checksums[i] as Checksum;
-      frame.page = this.#staging;
-      frame.set(offset, length, sum, this.#gsoTypes[i] as GsoType, this.#gsoSizes[i] as number);
-      const flags = this.#flags[i] as number;
-      if (sum === checksum.blank && !this.#summable(frame, flags)) this.#sink.drop('bad-checksum');
-      else this.#sink.receive(frame, flags, this.#slots[i] as number, this.#extraTypes[i] as number);
+      const offset = fields[at + OFFSET] as number;
+      const here = fields[at + HERE] as number;
+      const sum = fields[at + CHECKSUM] as Checksum;
+      frame.page = this.staging;
+      frame.set(offset, length, sum, fields[at + GSO_TYPE] as GsoType, fields[at + GSO_SIZE] as number);
+      if (here !== length) {
+        frame.here = here;
+        frame.source = this;
+        frame.packet = i;
+        frame.part = fields[at + PART] as number;
+      }
+      const flags = fields[at + FLAGS] as number;
+      if (sum !== checksum.blank || this.#summable(frame, flags))
+        sink.receive(frame, flags, fields[at + SLOTS] as number, fields[at + EXTRAS] as number);
     }
-    this.#sink.flush();
+    sink.flush();
     for (let i = 0; i < count; i++) {
-      this.#status = this.#statuses[i] as number;
+      this.status = fields[i * FIELDS + STATUS] as number;
       packets.answer(this.#answer);
     }
   }
 
   /**
-   * Whether a checksum is one that can be finished, of TCP or UDP. A large packet that does not say that its is blank holds any other in its
-   * place (netback.c `checksum_setup`: `recalculate_partial_csum`).
+   * Whether a frame goes on whose checksum is to be finished: it has to be one of TCP or UDP. A large packet that does not say that its is
+   * blank holds any other in its place (netback.c `checksum_setup`: `recalculate_partial_csum`).
    */
-  #summable({ bytes, offset, length }: Frame, flags: number): boolean {
-    if (!this.#headers.parse(bytes, offset, length)) return false;
-    if ((flags & txFlag.csumBlank) === 0) writeBlankChecksum(bytes, this.#headers);
-    return true;
+  #summable(frame: Frame, flags: number): boolean {
+    const { headers } = this;
+    const { bytes, offset, length } = frame;
+    let found = headers.parse(bytes, offset, length, frame.here);
+    if (!found && headers.short) {
+      // Who cannot be copied from has been told.
+      if (!frame.fetch()) return false;
+      found = headers.parse(bytes, offset, length);
+    }
+    if (!found) this.sink.drop('bad-checksum');
+    else if ((flags & txFlag.csumBlank) === 0) writeBlankChecksum(bytes, headers);
+    return found;
   }
 
   readonly #failed = (packet: number): void => {
-    if (this.#lengths[packet] === 0) return;
-    this.#lengths[packet] = 0;
-    this.#statuses[packet] = netifRsp.error;
-    this.#sink.drop('bad-grant');
+    const at = packet * FIELDS;
+    if (this.fields[at + LENGTH] === 0) return;
+    this.fields[at + LENGTH] = 0;
+    this.fields[at + STATUS] = netifRsp.error;
+    this.sink.drop('bad-grant');
   };
 
   readonly #answer = (response: Draft<typeof netifTxResponse, 'id'>, isExtra: boolean): void => {
-    response.status = isExtra ? netifRsp.null : this.#status;
+    response.status = isExtra ? netifRsp.null : this.status;
   };
 }

@@ -30,6 +30,7 @@ export class Vif implements BridgePort, Disposable {
   readonly statistics: PortStatistics;
   readonly offloads: Offloads;
   readonly mtu: number;
+  readonly takesParts = true;
   readonly #side: BridgeSide;
   readonly #groups = new MulticastFilter();
   #filters: boolean;
@@ -50,7 +51,11 @@ export class Vif implements BridgePort, Disposable {
     this.#log = log;
     this.#source = device.path;
     this.statistics = new PortStatistics((reason) => this.#tell(reason));
+    const passing$ = this.#passing$;
     const sink = {
+      get wantsWhole(): boolean {
+        return passing$.observed;
+      },
       receive: (frame: Frame, flags: number, slots: number, extras: number): void =>
         this.#receive(frame, flags, slots, extras),
       flush: (): void => this.#side.flush(),
@@ -106,6 +111,8 @@ export class Vif implements BridgePort, Disposable {
       this.statistics.drop('not-joined');
       return;
     }
+    // Who looks on sees whole frames; one that cannot be had goes no further.
+    if (this.#passing$.observed && !frame.fetch()) return;
     if (this.#passing$.observed)
       this.#passing$.next({
         direction: 'rx',

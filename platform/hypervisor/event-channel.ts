@@ -77,6 +77,14 @@ export class HypervisorEventChannel extends EventChannel {
     return this.#linger(isThere);
   }
 
+  override hold(): void {
+    this.#own.hypervisor.doorbell.hold();
+  }
+
+  override release(): void {
+    this.#own.hypervisor.doorbell.release();
+  }
+
   override retrigger(): void {
     const { hypervisor, domid, isGone } = this.#own;
     if (!this.#closed && !isGone) hypervisor.eventChannels.retrigger(domid, this.port);

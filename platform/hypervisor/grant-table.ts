@@ -1,5 +1,6 @@
 import { errno } from '../../core/abi/errno.js';
 import { type Domid, type GrantRef, PAGE_SIZE } from '../../core/abi/units.js';
+import type { GrantCopies, PeerGrantCopies } from '../../core/domain/grant-copies.js';
 import {
   type CopySegment,
   GrantTable,
@@ -14,6 +15,7 @@ import { gntcopy } from '../../core/hypervisor/grant-copy.js';
 import { gntmap } from '../../core/hypervisor/grant-map.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
 import { GRANTS_PER_FRAME } from '../../core/hypervisor/layout.js';
+import { HypervisorCopies, HypervisorPeerCopies } from './grant-copies.js';
 import { copyError, mapError, peerCopyError } from './grant-errors.js';
 import { OwnDomain } from './own-domain.js';
 import { FramePage, FrameViews, GrantedPage, MappedPage, OwnPage } from './page.js';
@@ -116,6 +118,18 @@ export class HypervisorGrantTable extends GrantTable {
       if (status < 0) failed ??= peerCopyError(status, from, source, to, dest);
     }
     if (failed !== undefined) throw failed;
+  }
+
+  override copiesFrom(peer: Domid): GrantCopies {
+    return new HypervisorCopies(this.#check(), peer, false);
+  }
+
+  override copiesTo(peer: Domid): GrantCopies {
+    return new HypervisorCopies(this.#check(), peer, true);
+  }
+
+  override copiesBetween(from: Domid, to: Domid): PeerGrantCopies {
+    return new HypervisorPeerCopies(this.#check(), from, to);
   }
 
   override copier(from: Page, to: Page): (fromOffset: number, toOffset: number, length: number) => void {

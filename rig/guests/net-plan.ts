@@ -15,6 +15,6 @@ export const DATAGRAM_SIZES = [1, 1400, 8900] as const;
 export const LARGE_MTU = 9000;
 /** The guest's TAP device. */
 export const TAP = 'tap0';
-/** Where each end takes bytes by TCP, and how many go each way. */
+/** Where each end takes bytes by TCP, and how many go each way: in large packets, and one by one. */
 export const BULK_PORT = 9000;
-export const BULK_BYTES = 1 << 20;
+export const BULK_BYTES = { large: 1 << 20, whole: 1 << 18 } as const;

@@ -163,13 +163,13 @@ const segmentsOf = `echo ${SEGMENTS} > /proc/sys/net/ipv4/tcp_min_tso_segs`;
 /** dom0's TCP and that of the guest's kernel, which is on a bridge of ours by a TAP device. @param before the program is ended */
 const withKernel = async (
   guest: Guest,
-  mode: 'large' | 'whole',
+  mode: keyof typeof BULK_BYTES,
   before: () => Promise<void> = async () => {},
 ): Promise<SwitchReport> => {
   const program = await GuestProgram.start(guest, 'net-switch', mode);
   await program.says(/connected/);
   await guest.sh(`${segmentsOf}; ip addr add ${GUEST_ADDRESS}/24 dev ${TAP}`);
-  const bytes = randomBytes(BULK_BYTES);
+  const bytes = randomBytes(BULK_BYTES[mode]);
   await sendBulk(guest, bytes);
   same('the sum of what the guest sent back', await bulkFrom(guest), sumOf(bytes));
   for (const [whose, text] of [

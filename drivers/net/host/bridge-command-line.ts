@@ -4,7 +4,7 @@ import type { Plain } from '../../../core/index.js';
 export type BridgeCommandLine = {
   /** The folder that captures of its vifs go to. */
   readonly pcap?: string | undefined;
-  /** A TAP device on the bridge `name`, `xenbr0` without it. */
+  /** A TAP device on the bridge `name`, `xenbr0` without it; with `offload` false it takes and gives whole frames alone. */
   readonly tap?:
     | {
         readonly name: string;

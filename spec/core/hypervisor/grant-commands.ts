@@ -315,6 +315,26 @@ const copying = [
         expect(failed).to.equal(expected.findIndex((status) => status !== 0));
       }),
     ),
+  // One of references alone has two.
+  fc
+    .tuple(caller, fc.array(fc.tuple(grant, offset, grant, offset, length), { minLength: 1, maxLength: 6 }))
+    .map(([dom, elements]) =>
+      command(dom, `forwardList ${JSON.stringify(elements)}`, (model, { hypervisor }) => {
+        const list = new CopyList();
+        const [first] = elements as [(typeof elements)[number]];
+        const [from, to] = [grantOf(model, dom, first[0]).dom, grantOf(model, dom, first[2]).dom];
+        const expected = elements.map(([source, at, dest, toAt, len]) => {
+          const [ref, other] = [grantOf(model, dom, source).ref, grantOf(model, dom, dest).ref];
+          list.add(ref, at, other, toAt, len);
+          const read = { dom: from, ref: true, number: ref, offset: at };
+          const written = { dom: to, ref: true, number: other, offset: toAt };
+          return model.copy(dom, read, written, len);
+        });
+        const failed = hypervisor.grantCopy.forwardList(dom as Domid, from as Domid, to as Domid, list);
+        expect(elements.map((_, i) => list.status(i))).to.deep.equal(expected);
+        expect(failed).to.equal(expected.findIndex((status) => status !== 0));
+      }),
+    ),
 ];
 
 const tables = [

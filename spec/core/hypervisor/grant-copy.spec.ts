@@ -422,6 +422,110 @@ describe('copying granted pages (grant_table.c gnttab_copy)', () => {
       });
     }
 
+    for (const threads of [1, 2]) {
+      describe(`from reference to reference, with ${threads} attached to the memory`, () => {
+        let dest: ReturnType<typeof grant>;
+        beforeEach(() => {
+          for (let i = 1; i < threads; i++) new Hypervisor(hypervisor.memory);
+          dest = grant(hypervisor, dom3, dom2);
+        });
+        const forward = (from: Domid = dom1, to: Domid = dom3, caller: Domid = dom2) =>
+          hypervisor.grantCopy.forwardList(caller, from, to, list);
+
+        it('copy each element, byte for byte and no byte more', () => {
+          list.add(ref, 10, dest.ref, 4090, 6);
+          list.add(ref, 1, dest.ref, 0, 1);
+          expect(forward()).to.equal(-1);
+          const bytes = bytesOf(hypervisor, dest.frame);
+          expect([...bytes.slice(4088)]).to.deep.equal([0, 0, 10, 11, 12, 13, 14, 15]);
+          expect([...bytes.slice(0, 3)]).to.deep.equal([1, 0, 0]);
+          expectSound(hypervisor, 'after a list of two');
+        });
+
+        it('let no element that fails stop another, and tell the first, with the statuses of one by one', () => {
+          const tight = grant(hypervisor, dom1, dom2, true);
+          const tightDest = grant(hypervisor, dom3, dom2, true);
+          const notOurs = grant(hypervisor, dom3, dom1);
+          const gone = grant(hypervisor, dom3, dom2);
+          ok(hypervisor.pages.release(dom3, gone.frame, 1));
+          const elements: readonly (readonly [number, number, number, number, number, number])[] = [
+            [ref, 0, dest.ref, 0, 4, okay],
+            [512, 0, dest.ref, 0, 4, bad_gntref],
+            [ref, 0, 512, 0, 4, bad_gntref],
+            [tight.ref, 0, dest.ref, 0, 4, okay],
+            [ref, 0, tightDest.ref, 0, 4, general_error],
+            [ref, 0, notOurs.ref, 0, 4, general_error],
+            [ref, 0, gone.ref, 0, 4, bad_page],
+            [ref, 4093, dest.ref, 0, 4, bad_copy_arg],
+            [ref, 0, dest.ref, 4096, 1, bad_copy_arg],
+            [ref, 0, dest.ref, 0, 4097, bad_copy_arg],
+            [512, 0, 512, 0, 0, okay],
+            [ref, 7, dest.ref, 100, 1, okay],
+          ];
+          for (const [from, offset, to, toOffset, length] of elements) list.add(from, offset, to, toOffset, length);
+          expect(forward()).to.equal(1);
+          expect(statuses()).to.deep.equal(elements.map(([, , , , , status]) => status));
+          expect(bytesOf(hypervisor, dest.frame)[100]).to.equal(7);
+          expectSound(hypervisor, 'after a list of which some failed');
+        });
+
+        it('fail for a source that is revoked, and go on when it is granted again', () => {
+          list.add(ref, 0, dest.ref, 0, 1);
+          hypervisor.grantEntries.endAccess(dom1, ref);
+          expect(forward()).to.equal(0);
+          expect(statuses()).to.deep.equal([general_error]);
+          hypervisor.grantEntries.grantAccess(dom1, ref, dom2, frame, true);
+          expect(forward()).to.equal(-1);
+        });
+
+        it('may be within one page, by one reference', () => {
+          list.add(ref, 0, ref, 2, 4);
+          expect(forward(dom1, dom1)).to.equal(-1);
+          expect([...bytesOf(hypervisor, frame).slice(0, 7)]).to.deep.equal([0, 1, 0, 1, 2, 3, 6]);
+          expectSound(hypervisor, 'after a copy within a page');
+        });
+
+        it('fail, each, for domains that are not there', () => {
+          list.add(ref, 0, dest.ref, 0, 1);
+          for (const [from, to] of [
+            [9, 3],
+            [1, 9],
+          ] as const) {
+            expect(forward(from as Domid, to as Domid)).to.equal(0);
+            expect(statuses()).to.deep.equal([bad_domain]);
+          }
+        });
+
+        it('are as many as were added, where a list grows', () => {
+          list = new CopyList(true);
+          for (let i = 0; i < 3 * COPY_LIST_ELEMENTS; i++) list.add(i === 70 ? 512 : ref, i, dest.ref, i, 1);
+          expect(forward()).to.equal(70);
+          const bytes = bytesOf(hypervisor, dest.frame);
+          expect([bytes[69], bytes[70], bytes[95], bytes[96]]).to.deep.equal([69, 0, 95, 0]);
+        });
+      });
+    }
+
+    it('from reference to reference mark both entries in use while they copy, when another thread may look', () => {
+      const { words, frames, frameTable, bytes } = hypervisor.memory;
+      const dest = grant(hypervisor, dom3, dom2);
+      Object.defineProperty(hypervisor.memory, 'frames', { value: frames * 2 });
+      const seeing = new GrantCopy(
+        hypervisor.memory,
+        new Lock(hypervisor.memory),
+        hypervisor.frames,
+        new GrantPins(hypervisor.memory, hypervisor.grantEntries, hypervisor.frames),
+      );
+      const beyond = bytes.length / PAGE_SIZE;
+      words[frameTable + beyond * 2] = (dom1 + 1) | (frameKind.page << 16);
+      words[hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom1), ref) + 1] = beyond;
+      list.add(ref, 0, dest.ref, 0, 1);
+      expect(() => seeing.forwardList(dom2, dom1, dom3, list)).to.throw('out of bounds');
+      const entry = hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom3), dest.ref);
+      expect(flagsOf(ref)).to.equal(gtf.permitAccess | gtf.reading);
+      expect((words[entry] as number) & 0xffff).to.equal(gtf.permitAccess | gtf.reading | gtf.writing);
+    });
+
     /** What the entry's flags are while the bytes move: the granted frame lies beyond the memory, so that moving them traps. */
     const flagsWhile = (toPeer: boolean): number => {
       const { words, frames, frameTable, bytes } = hypervisor.memory;

@@ -258,6 +258,25 @@ export const scenes: readonly Scene[] = [
       };
     },
   })),
+  ...[false, true].map((observed) => ({
+    name: `a list of copies from reference to reference, of which some fail${observed ? ', with another thread attached' : ''}`,
+    caller: dom1,
+    prepare: (h: Hypervisor) => {
+      if (observed) new Hypervisor(h.memory);
+      const source = grant(h, dom2, dom1, true).ref;
+      const dest = grant(h, dom3, dom1).ref;
+      const tight = grant(h, dom3, dom1, true).ref;
+      const list = new CopyList();
+      for (const [from, to] of [
+        [source, dest],
+        [512, dest],
+        [source, tight],
+        [source, dest],
+      ] as const)
+        list.add(from, 0, to, 0, 64);
+      return () => expect(h.grantCopy.forwardList(dom1, dom2, dom3, list)).to.equal(1);
+    },
+  })),
   {
     name: 'creating a domain',
     caller: dom0,
