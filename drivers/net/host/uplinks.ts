@@ -63,7 +63,11 @@ export class Uplinks extends Program {
   }
 
   async #openTap(options: TapPortOptions): Promise<void> {
-    const port = await TapPort.open(options, this.#bridge, this.#grants);
+    const onDropped: TapPortOptions['onDropped'] = (reason) => {
+      const text = `drops a frame: ${reason}; more are only counted`;
+      this.#log.write({ level: 'warning', source: options.name, text });
+    };
+    const port = await TapPort.open({ ...options, onDropped }, this.#bridge, this.#grants);
     this.#domain.subscription.add(() => port[Symbol.dispose]());
     this.#log.write({ level: 'info', source: port.name, text: 'is a port of the bridge' });
     this.#reporter.report({ event: 'tap', name: port.name });
