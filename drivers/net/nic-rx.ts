@@ -28,22 +28,23 @@ const STAGING_PAGES = 64;
 
 /** Receives a guest's frames on one ring: into granted pages, of which it keeps one posted for each slot, then out of them (XSA-155). */
 export class NicRx implements Disposable {
-  readonly #pages: SharedPage;
-  readonly #staging: Page;
-  readonly #copy: (from: number, to: number, length: number) => void;
-  readonly #batch: FrameBatch;
-  readonly #emit: (batch: FrameBatch) => void;
+  // What is read for each frame is declared, not made here: see FrontRing.
+  declare private readonly pages: SharedPage;
+  declare private readonly staging: Page;
+  declare private readonly copy: (from: number, to: number, length: number) => void;
+  declare private readonly batch: FrameBatch;
+  declare private readonly emit: (batch: FrameBatch) => void;
   readonly #errors: Record<RxError, number> = { status: 0, place: 0, slots: 0, extra: 0, length: 0, checksum: 0 };
   readonly #report: (error: RxError) => void;
   readonly #headers = new Headers();
-  received = 0;
-  receivedBytes = 0;
+  declare received: number;
+  declare receivedBytes: number;
   /** Slots of data that they came in, and how many of them were large packets. */
-  slots = 0;
-  large = 0;
-  #at = 0;
-  #gsoType: GsoType = gsoType.none;
-  #gsoSize = 0;
+  declare slots: number;
+  declare large: number;
+  declare private at: number;
+  declare private gsoType: GsoType;
+  declare private gsoSize: number;
 
   /** @param emit is given what came, once an upcall or more often; `report` hears of a packet that cannot be */
   constructor(
@@ -52,13 +53,15 @@ export class NicRx implements Disposable {
     emit: (batch: FrameBatch) => void,
     report: (error: RxError) => void,
   ) {
-    this.#pages = grants.share(ring.entries);
-    this.#staging = grants.alloc(STAGING_PAGES);
-    this.#copy = grants.copier(this.#pages, this.#staging);
-    this.#batch = new FrameBatch(this.#staging);
-    this.#emit = emit;
+    this.received = this.receivedBytes = this.slots = this.large = this.at = this.gsoSize = 0;
+    this.gsoType = gsoType.none;
+    this.pages = grants.share(ring.entries);
+    this.staging = grants.alloc(STAGING_PAGES);
+    this.copy = grants.copier(this.pages, this.staging);
+    this.batch = new FrameBatch(this.staging);
+    this.emit = emit;
     this.#report = report;
-    const { refs } = this.#pages;
+    const { refs } = this.pages;
     ring.drain((arrivals) => this.#drain(arrivals));
     ring.keepPosted((slot, i) => slot.set({ id: i, gref: refs[i] as SharedPage['ref'] }));
   }
@@ -69,14 +72,14 @@ export class NicRx implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.#pages[Symbol.dispose]();
-    this.#staging[Symbol.dispose]();
+    this.pages[Symbol.dispose]();
+    this.staging[Symbol.dispose]();
   }
 
   #drain(arrivals: Arrivals<typeof netifRxResponse, typeof netifExtraInfo>): void {
     for (let packet = arrivals.next(); packet !== undefined; packet = arrivals.next()) {
-      this.#gsoType = gsoType.none;
-      this.#gsoSize = 0;
+      this.gsoType = gsoType.none;
+      this.gsoSize = 0;
       const error = packet.extras > 0 ? this.#extras(packet) : undefined;
       const length = error === undefined ? this.#lengthOf(packet) : -1;
       if (length >= 0) this.#add(packet, arrivals, length);
@@ -106,52 +109,52 @@ export class NicRx implements Disposable {
       if (type === extraType.none || type > extraType.hash) return 'extra';
       if (type !== extraType.gso) continue;
       if (u.gso.size === 0 || (u.gso.type !== gsoType.tcpv4 && u.gso.type !== gsoType.tcpv6)) return 'extra';
-      this.#gsoType = u.gso.type;
-      this.#gsoSize = u.gso.size;
+      this.gsoType = u.gso.type;
+      this.gsoSize = u.gso.size;
     }
     return undefined;
   }
 
   #add(packet: RxPacket, arrivals: Arrivals<typeof netifRxResponse, typeof netifExtraInfo>, length: number): void {
-    if (this.#at + length > STAGING_PAGES * PAGE_SIZE) this.#handOut();
-    const begin = this.#at;
+    if (this.at + length > STAGING_PAGES * PAGE_SIZE) this.#handOut();
+    const begin = this.at;
     const { flags } = packet.slot(0);
     let at = begin;
     for (let i = 0; i < packet.slots; i++) {
       const { offset, status } = packet.slot(i);
-      this.#copy(arrivals.buffer(i) * PAGE_SIZE + offset, at, status);
+      this.copy(arrivals.buffer(i) * PAGE_SIZE + offset, at, status);
       at += status;
     }
-    if (this.#gsoType !== gsoType.none && (flags & rxFlag.csumBlank) === 0 && !this.#blank(begin, length)) {
+    if (this.gsoType !== gsoType.none && (flags & rxFlag.csumBlank) === 0 && !this.#blank(begin, length)) {
       this.#refuse('checksum');
       return;
     }
     let sum: Checksum = checksum.unknown;
-    if ((flags & rxFlag.csumBlank) !== 0 || this.#gsoType !== gsoType.none) sum = checksum.blank;
+    if ((flags & rxFlag.csumBlank) !== 0 || this.gsoType !== gsoType.none) sum = checksum.blank;
     else if ((flags & rxFlag.dataValidated) !== 0) sum = checksum.validated;
-    this.#batch.add().set(begin, length, sum, this.#gsoType, this.#gsoSize);
-    this.#at = (at + 63) & ~63;
+    this.batch.add().set(begin, length, sum, this.gsoType, this.gsoSize);
+    this.at = (at + 63) & ~63;
     this.received++;
     this.receivedBytes += length;
     this.slots += packet.slots;
-    if (this.#gsoType !== gsoType.none) this.large++;
+    if (this.gsoType !== gsoType.none) this.large++;
   }
 
   /** A large packet has a blank checksum, whatever it says; false when it has none (netfront.c `checksum_setup`). */
   #blank(begin: number, length: number): boolean {
-    const { bytes } = this.#staging;
+    const { bytes } = this.staging;
     if (!this.#headers.parse(bytes, begin, length)) return false;
     writeBlankChecksum(bytes, this.#headers);
     return true;
   }
 
   #handOut(): void {
-    this.#at = 0;
-    if (this.#batch.length === 0) return;
+    this.at = 0;
+    if (this.batch.length === 0) return;
     try {
-      this.#emit(this.#batch);
+      this.emit(this.batch);
     } finally {
-      this.#batch.clear();
+      this.batch.clear();
     }
   }
 

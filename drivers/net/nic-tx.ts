@@ -4,11 +4,12 @@ import {
   type FrontGrants,
   type FrontLink,
   PAGE_SIZE,
+  type Page,
   type SharedPage,
   type Slot,
   type View,
 } from '../../core/index.js';
-import { type Checksum, checksum } from './frame.js';
+import { type Checksum, checksum, type Frame } from './frame.js';
 import type { vif } from './protocol.js';
 import {
   extraType,
@@ -39,38 +40,48 @@ export interface NicTxStatistics {
 
 /** Sends a guest's frames on one ring. Each slot has a granted page of its own, by the id of its request. */
 export class NicTx implements Disposable, NicTxStatistics {
-  readonly #ring: NicTxRing;
-  readonly #pages: SharedPage;
-  readonly #bytes: Uint8Array;
-  readonly #refs: SharedPage['refs'];
-  sent = 0;
-  sentBytes = 0;
-  slots = 0;
-  large = 0;
-  refused = 0;
+  // What is read for each frame is declared, not made here: see FrontRing.
+  declare private readonly ring: NicTxRing;
+  declare private readonly pages: SharedPage;
+  declare private readonly bytes: Uint8Array;
+  declare private readonly refs: SharedPage['refs'];
+  declare sent: number;
+  declare sentBytes: number;
+  declare slots: number;
+  declare large: number;
+  declare refused: number;
   /** The frame that is being put on the ring. */
-  #length = 0;
-  #done = 0;
-  #slots = 0;
-  #checksum: Checksum = checksum.unknown;
-  #gsoType: GsoType = gsoType.none;
-  #gsoSize = 0;
-  #write: WritePart | undefined;
+  declare private length: number;
+  declare private done: number;
+  declare private checksum: Checksum;
+  declare private gsoType: GsoType;
+  declare private gsoSize: number;
+  declare private write: WritePart;
+  /** Copies from the page that frames were sent from last, and where in it the frame begins. */
+  #copier: { readonly page: Page; readonly copy: (from: number, to: number, length: number) => void } | undefined;
+  declare private begin: number;
+  readonly #grants: FrontGrants;
   /** Who waits for room. */
   readonly #waiting = new Set<(error: Error) => void>();
   #ended = false;
 
   constructor(ring: NicTxRing, grants: FrontGrants) {
-    this.#ring = ring;
+    this.ring = ring;
+    this.#grants = grants;
     // The backend only reads.
-    this.#pages = grants.share(ring.entries, { readonly: true });
-    this.#bytes = this.#pages.bytes;
-    this.#refs = this.#pages.refs;
+    this.pages = grants.share(ring.entries, { readonly: true });
+    this.bytes = this.pages.bytes;
+    this.refs = this.pages.refs;
+    this.sent = this.sentBytes = this.slots = this.large = this.refused = 0;
+    this.length = this.done = this.gsoSize = this.begin = 0;
+    this.checksum = checksum.unknown;
+    this.gsoType = gsoType.none;
+    this.write = this.#copyPart;
   }
 
   /** Frames of one page that can be sent now. */
   get free(): number {
-    return this.#ring.free;
+    return this.ring.free;
   }
 
   /**
@@ -79,23 +90,34 @@ export class NicTx implements Disposable, NicTxStatistics {
    */
   transmit(length: number, write: WritePart, sum: Checksum, type: GsoType, size: number): boolean {
     const extras = type === gsoType.none ? 0 : 1;
-    this.#length = length;
-    this.#done = 0;
-    this.#slots = Math.ceil(length / PAGE_SIZE) + extras;
-    this.#checksum = sum;
-    this.#gsoType = type;
-    this.#gsoSize = size;
-    this.#write = write;
-    if (!this.#ring.chain(this.#slots, extras, this.#fill, this.#answered)) return false;
+    this.length = length;
+    this.done = 0;
+    const slots = Math.ceil(length / PAGE_SIZE);
+    this.checksum = sum;
+    this.gsoType = type;
+    this.gsoSize = size;
+    this.write = write;
+    if (!this.ring.chain(slots + extras, extras, this.#fill, this.#answered)) return false;
     this.sent++;
     this.sentBytes += length;
-    this.slots += this.#slots - extras;
+    this.slots += slots;
     this.large += extras;
     return true;
   }
 
+  /**
+   * As {@link transmit}, for a frame that lies in a page of this domain's own, one that was received among them: its bytes are copied from
+   * page to page, which is several times as fast as from JavaScript's own memory.
+   * @throws TypeError for a page that is none of the domain's, or has been disposed
+   */
+  transmitFrame({ page, offset, length, checksum: sum, gsoType: type, gsoSize: size }: Frame): boolean {
+    if (this.#copier?.page !== page) this.#copier = { page, copy: this.#grants.copier(page, this.pages) };
+    this.begin = offset;
+    return this.transmit(length, this.#copyPart, sum, type, size);
+  }
+
   push(): void {
-    this.#ring.push();
+    this.ring.push();
   }
 
   /** Resolves when there is room for a frame of `length` bytes. @throws Disconnected when the link ends first */
@@ -106,7 +128,7 @@ export class NicTx implements Disposable, NicTxStatistics {
         return;
       }
       this.#waiting.add(reject);
-      this.#ring.space(
+      this.ring.space(
         () => {
           this.#waiting.delete(reject);
           resolve();
@@ -121,7 +143,7 @@ export class NicTx implements Disposable, NicTxStatistics {
     const [a = 0, b = 0, c = 0, d = 0, e = 0, f = 0] = mac;
     const type = join ? extraType.mcastAdd : extraType.mcastDel;
     return new Promise((resolve, reject) => {
-      const sent = this.#ring.chain(
+      const sent = this.ring.chain(
         2,
         1,
         (slot, _id, i) => {
@@ -131,35 +153,37 @@ export class NicTx implements Disposable, NicTxStatistics {
         ({ status }) => resolve(status === netifRsp.okay),
         reject,
       );
-      if (sent) this.#ring.push();
+      if (sent) this.ring.push();
       else resolve(this.room(1).then(() => this.group(mac, join)));
     });
   }
 
   [Symbol.dispose](): void {
     this.#ended = true;
-    this.#pages[Symbol.dispose]();
+    this.pages[Symbol.dispose]();
     for (const reject of this.#waiting) reject(ended());
     this.#waiting.clear();
   }
 
+  readonly #copyPart: WritePart = (_memory, at, from, size) => this.#copier?.copy(this.begin + from, at, size);
+
   readonly #fill = (slot: Slot<typeof netifTxRequest, 'id'>, id: number, i: number): void => {
     if (id < 0) {
-      writeExtra(slot, extraType.gso | (this.#gsoSize << 16), this.#gsoType, 0);
+      writeExtra(slot, extraType.gso | (this.gsoSize << 16), this.gsoType, 0);
       return;
     }
-    const from = this.#done;
-    const size = Math.min(this.#length - from, PAGE_SIZE);
-    this.#write?.(this.#bytes, id * PAGE_SIZE, from, size);
-    this.#done = from + size;
-    let flags: number = this.#done < this.#length ? txFlag.moreData : 0;
+    const from = this.done;
+    const size = Math.min(this.length - from, PAGE_SIZE);
+    this.write(this.bytes, id * PAGE_SIZE, from, size);
+    this.done = from + size;
+    let flags: number = this.done < this.length ? txFlag.moreData : 0;
     if (i === 0) {
-      if (this.#checksum === checksum.blank) flags |= txFlag.csumBlank | txFlag.dataValidated;
-      else if (this.#checksum === checksum.validated) flags |= txFlag.dataValidated;
-      if (this.#gsoType !== gsoType.none) flags |= txFlag.extraInfo;
+      if (this.checksum === checksum.blank) flags |= txFlag.csumBlank | txFlag.dataValidated;
+      else if (this.checksum === checksum.validated) flags |= txFlag.dataValidated;
+      if (this.gsoType !== gsoType.none) flags |= txFlag.extraInfo;
     }
     // The first slot names the whole packet's size.
-    slot.set({ gref: this.#refs[id] as SharedPage['ref'], offset: 0, flags, size: i === 0 ? this.#length : size });
+    slot.set({ gref: this.refs[id] as SharedPage['ref'], offset: 0, flags, size: i === 0 ? this.length : size });
   };
 
   readonly #answered = ({ status }: View<typeof netifTxResponse, 'id'>): void => {

@@ -1,5 +1,5 @@
 import { ContainerModule, inject, injectable } from 'inversify';
-import { CommandLine, connection, Domain, Program, Reporter } from '../../../core/index.js';
+import { CommandLine, connection, Domain, GrantTable, Program, Reporter } from '../../../core/index.js';
 import { NetFrontend } from '../../../drivers/net/index.js';
 import { load, type NetLoad } from './load.js';
 
@@ -19,7 +19,7 @@ class Sender extends Program {
   async run(): Promise<void> {
     const options = this.commandLine.value as unknown as NetLoad;
     const [from, to] = [await connection(this.domain, NetFrontend, 0), await connection(this.domain, NetFrontend, 1)];
-    this.reporter.report(await load(from, to, options));
+    this.reporter.report(await load(from, to, this.domain.get(GrantTable), options));
     await new Promise(() => {});
   }
 }

@@ -1,4 +1,5 @@
-import type { Nic, WritePart } from '../../../drivers/net/index.js';
+import type { GrantTable } from '../../../core/index.js';
+import { Frame, type Nic, type WritePart } from '../../../drivers/net/index.js';
 import { Meter } from '../../lib/meter.js';
 import { packetHeader } from './packet-header.js';
 
@@ -9,7 +10,7 @@ export interface NetLoad {
   /** Milliseconds that are measured, and by which clock. */
   readonly length: number;
   readonly clock: 'core' | 'wall';
-  /** Whether each frame's payload is copied into the granted pages; without it only its headers are. */
+  /** Whether each frame is copied whole into the granted pages, from own memory; without it only its headers are, from JavaScript's. */
   readonly payload: boolean;
 }
 
@@ -17,24 +18,30 @@ export interface NetLoad {
 const WARM_UP = 1500;
 
 /** Keeps a ring full of frames from one interface to another; resolves to the frames a second that came. */
-export const load = async (from: Nic, to: Nic, { size, length, clock, payload }: NetLoad): Promise<number> => {
+export const load = async (
+  from: Nic,
+  to: Nic,
+  grants: GrantTable,
+  { size, length, clock, payload }: NetLoad,
+): Promise<number> => {
   const large = size > 4096;
-  const frame = packetHeader(from.mac, to.mac, size);
-  const whole = frame;
-  const header = frame.subarray(0, Math.min(54, size));
-  const write: WritePart = payload
-    ? (memory, at, start, part) => memory.set(part === size ? whole : whole.subarray(start, start + part), at)
-    : (memory, at, start) => {
-        if (start === 0) memory.set(header, at);
-      };
+  const bytes = packetHeader(from.mac, to.mac, size);
+  const header = bytes.subarray(0, Math.min(54, size));
+  const write: WritePart = (memory, at, start) => {
+    if (start === 0) memory.set(header, at);
+  };
+  const frame = new Frame(grants.alloc(Math.ceil(size / 4096)));
+  frame.bytes.set(bytes);
+  // The checksum is blank, as a guest's own stack leaves it.
+  frame.set(0, size, 2, large ? 1 : 0, large ? 1448 : 0);
   const tx = from.queue(0);
   const meter = new Meter(clock, length, WARM_UP);
   let stopped = false;
   let waiting = false;
   const fill = (): void => {
     if (stopped) return;
-    // The checksum is blank, as a guest's own stack leaves it.
-    while (tx.transmit(size, write, 2, large ? 1 : 0, large ? 1448 : 0));
+    if (payload) while (tx.transmitFrame(frame));
+    else while (tx.transmit(size, write, frame.checksum, frame.gsoType, frame.gsoSize));
     tx.push();
     if (waiting) return;
     waiting = true;

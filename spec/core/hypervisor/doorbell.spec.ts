@@ -27,6 +27,30 @@ describe('the doorbell', () => {
     expect(rung).to.deep.equal([dom2]);
   });
 
+  it('rings when nothing holds it any more, once for all that was raised meanwhile, and not for who runs by then', () => {
+    const { doorbell, eventChannels } = hypervisor;
+    const [other] = connect(hypervisor, dom1, dom3);
+    for (const domid of [dom2, dom3]) {
+      deliver(hypervisor, domid);
+      expect(doorbell.rest(domid, parked)).to.equal(true);
+    }
+    doorbell.hold();
+    doorbell.hold();
+    eventChannels.send(dom1, one);
+    eventChannels.send(dom1, one);
+    eventChannels.send(dom1, other);
+    doorbell.release();
+    expect(rung).to.deep.equal([]);
+    expect(doorbell.hasUpcall(dom2)).to.equal(true);
+    doorbell.wake(dom3);
+    doorbell.release();
+    expect(rung).to.deep.equal([dom2]);
+    deliver(hypervisor, dom2);
+    expect(doorbell.rest(dom2, parked)).to.equal(true);
+    eventChannels.send(dom1, one);
+    expect(rung).to.deep.equal([dom2, dom2]);
+  });
+
   it('lets no domain rest that has an upcall', () => {
     hypervisor.eventChannels.send(dom1, one);
     expect(hypervisor.doorbell.rest(dom2, parked)).to.equal(false);

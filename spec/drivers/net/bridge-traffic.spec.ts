@@ -1,4 +1,7 @@
 import { expect } from 'chai';
+import { GrantTable } from '../../../core/index.js';
+import { checksum, Frame } from '../../../drivers/net/frame.js';
+import { gsoType } from '../../../drivers/net/wire.js';
 import { frameOf } from './frames.js';
 import { onLans } from './lan.js';
 import { packetOf } from './packets.js';
@@ -29,6 +32,26 @@ onLans('guests on one bridge', ({ backend, station }) => {
     await b.came(frames.length);
     expect(b.received.map((frame) => frame.length)).to.deep.equal(lengths);
     expect(b.received).to.deep.equal(frames);
+    await Promise.all([a, b].map(({ nic }) => nic.close()));
+  });
+
+  it('send frames from pages of their own, as they lie there, and no others’', async () => {
+    const domid = await backend();
+    const [a, b] = [await station(domid, { mtu: 65000 }), await station(domid, { mtu: 65000 })];
+    const page = a.guest.get(GrantTable).alloc(3);
+    const frame = new Frame(page);
+    const sent = [60, 1514, 5000].map((length, i) => {
+      const bytes = frameOf({ to: b.mac, from: a.mac, length, fill: i });
+      page.bytes.set(bytes, i * 100);
+      frame.set(i * 100, length, checksum.unknown, gsoType.none, 0);
+      expect(a.nic.queue(0).transmitFrame(frame)).to.equal(true);
+      return bytes;
+    });
+    a.nic.queue(0).push();
+    await b.came(3);
+    expect(b.received).to.deep.equal(sent);
+    page[Symbol.dispose]();
+    expect(() => a.nic.queue(0).transmitFrame(frame)).to.throw(TypeError);
     await Promise.all([a, b].map(({ nic }) => nic.close()));
   });
 
