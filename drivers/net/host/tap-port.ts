@@ -21,6 +21,8 @@ export interface TapPortOptions extends Omit<TapOptions, 'vnetHeader'> {
   readonly offload?: boolean;
   /** Hears of the first frame that is dropped for a reason. */
   readonly onDropped?: (reason: DropReason) => void;
+  /** Hears that the device is gone, as when somebody deletes it: nothing comes from it any more. */
+  readonly onLost?: (why: string) => void;
 }
 
 /**
@@ -49,13 +51,14 @@ export class TapPort implements BridgePort, Disposable {
   /** @throws Error as {@link Tap.open} */
   static async open(options: TapPortOptions, bridge: Bridge, grants: GrantTable): Promise<TapPort> {
     const page = grants.alloc(PAGES);
-    const { offload: vnetHeader = true, onDropped, ...rest } = options;
+    const { offload: vnetHeader = true, onDropped, onLost, ...rest } = options;
     const port = new TapPort(page, options.mtu ?? MTU.usual, onDropped);
     try {
       port.#tap = await Tap.open(
         { ...rest, vnetHeader },
         (bytes) => port.#came(bytes),
         () => port.#flush(),
+        (why) => onLost?.(why),
       );
     } catch (error) {
       page[Symbol.dispose]();

@@ -72,10 +72,16 @@ export class Tap implements Disposable {
 
   /**
    * Makes the device and sets it up.
-   * @param each is given every frame that comes, valid during the call, `batch` is called after the last of those that came together
+   * @param each is given every frame that comes, valid during the call, `batch` is called after the last of those that came together,
+   *   `lost` when the device is gone and nothing comes any more, though nobody has disposed of it
    * @throws Error when the kernel refuses, saying why
    */
-  static open(options: TapOptions, each: (frame: Uint8Array) => void, batch: () => void): Promise<Tap> {
+  static open(
+    options: TapOptions,
+    each: (frame: Uint8Array) => void,
+    batch: () => void,
+    lost: (why: string) => void = () => {},
+  ): Promise<Tap> {
     const problem = tapProblem(options);
     if (problem !== undefined) return Promise.reject(new Error(problem));
     const file = openSync(DEVICE, constants.O_RDWR);
@@ -91,14 +97,18 @@ export class Tap implements Disposable {
         errors += String(text);
       });
       child.stdin.on('error', () => {}); // it may be gone before us
+      let failed: string | undefined;
       child.on('error', (error) => {
-        closeSync(file);
-        reject(new Error(`perl, which makes TAP devices here, does not start: ${error.message}`));
+        failed = `perl, which makes TAP devices here, does not start: ${error.message}`;
       });
+      // After an error, too.
       child.on('close', () => {
-        if (tap !== undefined) return;
+        if (tap !== undefined) {
+          if (tap.#open) lost(errors.trim() || 'it was deleted, or its helper was killed');
+          return;
+        }
         closeSync(file);
-        reject(new Error(`the TAP device ${name} cannot be made: ${errors.trim() || 'the helper ended'}`));
+        reject(new Error(failed ?? `the TAP device ${name} cannot be made: ${errors.trim() || 'the helper ended'}`));
       });
       child.stdout.on('data', (chunk: Buffer) => {
         left = left.length === 0 ? chunk : Buffer.concat([left, chunk]);

@@ -67,7 +67,11 @@ export class Uplinks extends Program {
       const text = `drops a frame: ${reason}; more are only counted`;
       this.#log.write({ level: 'warning', source: options.name, text });
     };
-    const port = await TapPort.open({ ...options, onDropped }, this.#bridge, this.#grants);
+    const onLost = (why: string): void => {
+      const text = `the TAP device is gone, and nothing goes through it any more: ${why}`;
+      this.#log.write({ level: 'error', source: options.name, text });
+    };
+    const port = await TapPort.open({ ...options, onDropped, onLost }, this.#bridge, this.#grants);
     this.#domain.subscription.add(() => port[Symbol.dispose]());
     this.#log.write({ level: 'info', source: port.name, text: 'is a port of the bridge' });
     this.#reporter.report({ event: 'tap', name: port.name });

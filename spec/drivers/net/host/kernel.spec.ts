@@ -165,4 +165,13 @@ describe('a guest and the kernel, over a TAP device', function () {
       expect(fields).to.match(/tx: flags csum_blank\|data_validated.*checksum blank/);
     },
   );
+
+  withTools('is told in the log when the device is deleted, and goes on without it', [], async () => {
+    const gone = firstValueFrom(
+      machine.log$.pipe(filter(({ source, text }) => source === tap && /is gone/.test(text))),
+    );
+    execFileSync('ip', ['-n', ns, 'link', 'del', tap]);
+    expect((await gone).level).to.equal('error');
+    expect(await host.ping(parseIpv4(KERNEL), 9).catch(String)).to.match(/does not answer pings/);
+  });
 });
