@@ -144,7 +144,7 @@ export class Exceptions {
       }
       const masks = context.number(field.syscallMasks) !== 0;
       const why = from32 ? bounceFor.syscall32 : bounceFor.syscall;
-      return record(context, why, eip, 0, tbf.exception | tbf.clearsDf | (masks ? tbf.interrupt : 0));
+      return noteBounce(context, why, eip, 0, tbf.exception | tbf.clearsDf | (masks ? tbf.interrupt : 0));
     });
   }
 
@@ -166,7 +166,7 @@ export class Exceptions {
         return this.#inject(running, { vector: vector.generalProtection, errorCode: 0 });
       }
       const masks = context.number(field.sysenterMasks) !== 0;
-      return record(context, bounceFor.sysenter, eip, selector, tbf.exception | (masks ? tbf.interrupt : 0));
+      return noteBounce(context, bounceFor.sysenter, eip, selector, tbf.exception | (masks ? tbf.interrupt : 0));
     });
   }
 
@@ -201,7 +201,7 @@ export class Exceptions {
   bounceAsync(running: RunningVcpu, of: number): boolean {
     const { abi32, context } = running;
     const entry = this.#idts.get(context, of);
-    record(context, of, entry.address, entry.cs, trapMasks(entry.flags) ? tbf.interrupt : 0);
+    noteBounce(context, of, entry.address, entry.cs, trapMasks(entry.flags) ? tbf.interrupt : 0);
     return !isNullEntry(abi32, entry);
   }
 
@@ -245,7 +245,7 @@ export class Exceptions {
       code = (code & ~PFEC_USER) | (isKernel(running) ? 0 : PFEC_USER);
     }
     const flags = tbf.exception | (errorCode === undefined ? 0 : tbf.errorCode);
-    return record(context, n, entry.address, entry.cs, flags | (trapMasks(entry.flags) ? tbf.interrupt : 0), code);
+    return noteBounce(context, n, entry.address, entry.cs, flags | (trapMasks(entry.flags) ? tbf.interrupt : 0), code);
   }
 
   /** As `cstar_enter` has it. */
@@ -260,7 +260,7 @@ export class Exceptions {
     advance(running, 2);
     const masks = context.number(field.syscall32Masks) !== 0;
     const eip = context.get(field.syscall32Eip);
-    return record(context, bounceFor.syscall32, eip, selector, tbf.exception | (masks ? tbf.interrupt : 0));
+    return noteBounce(context, bounceFor.syscall32, eip, selector, tbf.exception | (masks ? tbf.interrupt : 0));
   }
 }
 
@@ -276,7 +276,15 @@ const advance = ({ abi32, context }: RunningVcpu, bytes: number): void => {
   context.set(field.rip, BigInt.asUintN(abi32 ? 32 : 64, context.get(field.rip) + BigInt(bytes)));
 };
 
-const record = (context: VcpuContext, why: number, eip: bigint, cs: number, flags: number, errorCode = 0): 0 => {
+/** Has the next return to a guest build the frame of a handler: what for, where it lies, and how it is entered. */
+export const noteBounce = (
+  context: VcpuContext,
+  why: number,
+  eip: bigint,
+  cs: number,
+  flags: number,
+  errorCode = 0,
+): 0 => {
   context.set(field.bounceEip, eip);
   context.setNumber(field.bounceCs, cs);
   context.setNumber(field.bounceFlags, flags);

@@ -1,27 +1,12 @@
 import { errno } from '../abi/errno.js';
 import type { Domid } from '../abi/units.js';
 import { type BounceFrames, type BuiltFrame, isNullSelector, tbf } from './bounce-frame.js';
-import { bounceFor, type Exceptions, vector } from './exceptions.js';
+import { DomainCrash } from './domain-crash.js';
+import { bounceFor, type Exceptions, noteBounce, vector } from './exceptions.js';
 import type { GuestMemory } from './guest-memory.js';
 import type { SharedInfo } from './shared-info.js';
 import { eflags, field, flat, type RunningVcpu, type VcpuContexts } from './vcpu-context.js';
 import { isCanonical, trapMasks, type VirtualIdts } from './virtual-idt.js';
-
-/**
- * Why Xen crashes a domain for what a vCPU of its did (`domain_crash`); the domain alone. That vCPU takes nothing any more; who is told
- * so shuts the domain down, as sched.h's SHUTDOWN_crash.
- */
-export class DomainCrash extends Error {
-  override readonly name = 'DomainCrash';
-
-  constructor(
-    readonly domid: Domid,
-    readonly vcpu: number,
-    why: string,
-  ) {
-    super(`domain ${domid}, vCPU ${vcpu}: ${why}`);
-  }
-}
 
 /** In iret_context.flags: return as from a system call (xen-x86_64.h `VGCF_in_syscall`). */
 export const VGCF_in_syscall = 1n << 8n;
@@ -111,7 +96,7 @@ export class ReturnToGuest {
     if (this.#async(running, asyncTrap.mce, field.mcePending, field.mceOldMask, vector.machineCheck)) return true;
     if (this.#async(running, asyncTrap.nmi, field.nmiPending, field.nmiOldMask, vector.nmi)) return true;
     if (hasEventCallback(running) && this.#sharedInfo.hasUpcall(running.info)) {
-      this.#record(running, bounceFor.event, context.get(field.eventEip), context.number(field.eventCs), tbf.interrupt);
+      noteBounce(context, bounceFor.event, context.get(field.eventEip), context.number(field.eventCs), tbf.interrupt);
       return true;
     }
     return !this.#restore(running);
@@ -149,8 +134,8 @@ export class ReturnToGuest {
     if (!isLoadable) {
       const masks = context.number(field.failsafeMasks) !== 0;
       const flags = tbf.failsafe | (masks ? tbf.interrupt : 0);
-      this.#record(
-        running,
+      noteBounce(
+        running.context,
         bounceFor.failsafe,
         context.get(field.failsafeEip),
         context.number(field.failsafeCs),
@@ -264,13 +249,6 @@ export class ReturnToGuest {
     const nmiOld = context.number(field.nmiOldMask);
     const isNmi = mask === asyncTrap.nmi || (mask !== asyncTrap.mce && (mask ^ nmiOld) === asyncTrap.nmi);
     context.setNumber(field.asyncMask, isNmi ? nmiOld : context.number(field.mceOldMask));
-  }
-
-  #record({ context }: RunningVcpu, why: number, eip: bigint, cs: number, flags: number): void {
-    context.set(field.bounceEip, eip);
-    context.setNumber(field.bounceCs, cs);
-    context.setNumber(field.bounceFlags, flags);
-    context.setNumber(field.bounceFor, why);
   }
 
   #crash({ domid, vcpu, context }: RunningVcpu, why: string): DomainCrash {

@@ -7,7 +7,6 @@ import { Cleanup } from '../domain/cleanup.js';
 import type { Clock } from '../domain/clock.js';
 import type { EventChannel } from '../domain/event-channels.js';
 import type { Page } from '../domain/grant-table.js';
-import { subscribeLateEoi } from '../domain/late-eoi.js';
 import { GrantError, PeerFault, XenError } from '../errors.js';
 import { Credit } from './credit.js';
 import type { DeviceInfo } from './device-info.js';
@@ -17,6 +16,7 @@ import { PacketResponses } from './packet-responses.js';
 import type { AnyProtocol } from './protocol.js';
 import type { PumpOptions } from './pump-options.js';
 import { Responses } from './responses.js';
+import { listenTo, pumpOptionsOf } from './ring-channel.js';
 import { abiOf, CHANNEL, type Wire, wiresOf } from './wires.js';
 
 /** A backend's end of one ring. */
@@ -77,14 +77,7 @@ export class BackRings implements Disposable {
         const channel = this.#mapped.use(
           ofPeer(`${otherendPath}/${name}`, port, () => channels.bindInterdomain(otherend, asPort(port))),
         );
-        const options: PumpOptions = {
-          notify: () => channel.notify(),
-          again: () => channel.retrigger(),
-          hold: () => channel.hold(),
-          release: () => channel.release(),
-          ...(group.length === 1 && { linger: (isThere) => channel.linger(isThere) }),
-          onError,
-        };
+        const options = pumpOptionsOf(channel, group.length, onError);
         const pumps = group.map((wire, i) => {
           const pump = this.#pumpOf(wire, (pages[i] as Page).words, protocol, keys, takesUp, options);
           ends[wire.name ?? 'ring'] = pump;
@@ -110,18 +103,7 @@ export class BackRings implements Disposable {
     for (const { channel, pumps } of this.#channels) {
       // What a backend that died had answered, and not said.
       for (const pump of pumps) pump.push?.();
-      upcalls.add(
-        subscribeLateEoi(channel, clock, () => {
-          try {
-            let found = 0;
-            for (const pump of pumps) found += pump.upcall() + (pump.left ?? 0);
-            return found > 0;
-          } catch (error) {
-            lied(error);
-            return true;
-          }
-        }),
-      );
+      upcalls.add(listenTo({ channel, pumps }, clock, lied));
     }
     return upcalls;
   }

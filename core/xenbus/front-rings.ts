@@ -5,11 +5,11 @@ import type { Domid } from '../abi/units.js';
 import { Cleanup } from '../domain/cleanup.js';
 import type { Clock } from '../domain/clock.js';
 import type { EventChannel } from '../domain/event-channels.js';
-import { subscribeLateEoi } from '../domain/late-eoi.js';
 import type { HandshakeEnvironment } from './handshake.js';
 import { Posted } from './posted.js';
 import type { PumpOptions } from './pump-options.js';
 import { Requests } from './requests.js';
+import { listenTo, pumpOptionsOf } from './ring-channel.js';
 import { CHANNEL, type Wire } from './wires.js';
 
 /** A frontend's end of one ring. */
@@ -50,14 +50,7 @@ export class FrontRings implements Disposable {
       const pages = new Map(wires.map((wire) => [wire, this.#shared.use(grants.share(otherend))]));
       for (const group of groups) {
         const channel = this.#shared.use(channels.allocUnbound(otherend));
-        const options: PumpOptions = {
-          notify: () => channel.notify(),
-          again: () => channel.retrigger(),
-          hold: () => channel.hold(),
-          release: () => channel.release(),
-          ...(group.length === 1 && { linger: (isThere) => channel.linger(isThere) }),
-          onError,
-        };
+        const options = pumpOptionsOf(channel, group.length, onError);
         const pumps = group.map((wire) => {
           const page = pages.get(wire) as NonNullable<ReturnType<typeof pages.get>>;
           texts.set(`${prefix}${wire.ref}`, String(page.ref));
@@ -80,20 +73,7 @@ export class FrontRings implements Disposable {
   /** Hands what comes to the driver, at once and at every upcall. @param lied hears what ends the link */
   listen(clock: Clock, lied: (error: unknown) => void): Subscription {
     const upcalls = new Subscription();
-    for (const { channel, pumps } of this.#channels) {
-      upcalls.add(
-        subscribeLateEoi(channel, clock, () => {
-          try {
-            let found = 0;
-            for (const pump of pumps) found += pump.upcall();
-            return found > 0;
-          } catch (error) {
-            lied(error);
-            return true;
-          }
-        }),
-      );
-    }
+    for (const channel of this.#channels) upcalls.add(listenTo(channel, clock, lied));
     return upcalls;
   }
 

@@ -31,7 +31,8 @@ export interface Protocol<D extends string, S extends RingFormat, K extends KeyT
   /**
    * Whether a request may be carried out twice. A backend that is started anew then takes up the ring that the one before it left, and
    * carries out again what that had not answered; a frontend that is connected notices nothing (blkback `xen_blkif_map`). Only for a class
-   * with one ring, whose responses are 16 bytes or less: the backend notes them in the ring's pad.
+   * with one ring, whose responses are 16 bytes or less: the backend notes them in the ring's pad. A driver has to answer in the order of the
+   * requests: a response that comes out of turn goes over a request that is not answered yet, and the next backend cannot know it.
    */
   readonly repeatable?: boolean;
 }

@@ -91,9 +91,10 @@ export class PcapngWriter {
 
   /** The options of a packet, with the way left to be said: their text is the same for most packets, and making it costs more than all else. */
   #optionsOf(passing: Passing): Uint8Array {
-    const { direction, flags, slots, frame } = passing;
+    const { direction, flags, slots, frame, extras } = passing;
     const ring = ((flags & 0xffff) * 64 + (slots & 63)) * 2 + (direction === 'tx' ? 0 : 1);
-    const key = ((ring * 4 + frame.checksum) * 4 + frame.gsoType) * 65536 + frame.gsoSize;
+    const hashed = (extras & (1 << extraType.hash)) === 0 ? 0 : 1;
+    const key = (((ring * 2 + hashed) * 4 + frame.checksum) * 4 + frame.gsoType) * 65536 + frame.gsoSize;
     let options = this.#options.get(key);
     if (options === undefined) {
       const what = text(comment(passing));

@@ -134,6 +134,7 @@ export class Host implements Disposable {
     const end = ip + read16(bytes, ip + 2);
     const transport = ip + header;
     if (header < 20 || end > offset + length || transport + 8 > end) return;
+    if ((read16(bytes, ip + 6) & 0x3fff) !== 0 || internetChecksum(bytes, ip, transport) !== 0) return;
     const from = read32(bytes, ip + 12);
     if (bytes[ip + 9] === ipProtocol.icmp) this.#receiveIcmp(frame, transport, end, from);
     if (bytes[ip + 9] !== ipProtocol.udp || !this.#headers.parse(bytes, offset, length)) return;
@@ -160,10 +161,12 @@ export class Host implements Disposable {
     const at = offset + 14;
     if (read16(bytes, at) !== 1 || read16(bytes, at + 2) !== etherType.ipv4) return;
     const sender = read32(bytes, at + 14);
+    const isMine = read32(bytes, at + 24) === this.#address;
+    // Who speaks to others is remembered only where it was before: a network has more stations than this host talks to.
+    if (!isMine && !this.#stations.has(sender)) return;
     this.#stations.set(sender, bytes.slice(at + 8, at + 14));
     this.#found$.next(sender);
-    if (read16(bytes, at + 6) === 1 && read32(bytes, at + 24) === this.#address)
-      this.#nic.send(this.#arp(2, bytes.slice(at + 8, at + 14), sender));
+    if (read16(bytes, at + 6) === 1 && isMine) this.#nic.send(this.#arp(2, bytes.slice(at + 8, at + 14), sender));
   }
 
   /** An ARP packet: 1 asks who has an address, 2 answers who asked from it (RFC 826). */

@@ -11,9 +11,9 @@ import {
 } from '../../core/domain/traps.js';
 import { XenError } from '../../core/errors.js';
 import { CALLBACKF_mask_events, callbackOp, callbackType } from '../../core/hypervisor/callbacks.js';
+import { DomainCrash } from '../../core/hypervisor/domain-crash.js';
 import { guestAddressOf } from '../../core/hypervisor/guest-memory.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { DomainCrash } from '../../core/hypervisor/return-to-guest.js';
 import { shutdownReason } from '../../core/hypervisor/sched.js';
 import { field, flat } from '../../core/hypervisor/vcpu-context.js';
 import type { HypervisorEventChannels } from './event-channels.js';

@@ -1,8 +1,8 @@
 import type { Domid } from '../../core/abi/units.js';
 import type { Registers, TrapHandler } from '../../core/domain/traps.js';
 import { XenError } from '../../core/errors.js';
+import { DomainCrash } from '../../core/hypervisor/domain-crash.js';
 import type { Hypervisor } from '../../core/hypervisor/hypervisor.js';
-import { DomainCrash } from '../../core/hypervisor/return-to-guest.js';
 import { field, type VcpuContext } from '../../core/hypervisor/vcpu-context.js';
 import { LiveRegisters, snapshotOf } from './registers.js';
 import { GuestTrapFrame } from './trap-frame.js';

@@ -46,6 +46,8 @@ export class TaskQueue implements Runnable {
   }
 }
 
+/** What Node's timers can wait for at most, in ms: for longer they would not wait at all. */
+const LONGEST = 2 ** 31 - 1;
 /** Picks before Node's event loop has its turn. */
 const PICKS = 32;
 
@@ -202,6 +204,6 @@ export class Scheduler {
   #sleep(): void {
     const { next } = this.clock;
     if (this.clock.simulated || next === undefined) return;
-    this.#timeout = setTimeout(() => this.wake(), Math.max(0, next - this.clock.now()));
+    this.#timeout = setTimeout(() => this.wake(), Math.min(Math.max(0, next - this.clock.now()), LONGEST));
   }
 }

@@ -33,6 +33,14 @@ export class GuestProgram {
     });
   }
 
+  /** Sends it SIGUSR2; resolves to the line that it then writes. */
+  async ask<T>(): Promise<T> {
+    const out = `/tmp/${this.#name}.out`;
+    const wait = `i=0; while [ $(wc -l < ${out}) = $had ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done`;
+    const kill = `kill -USR2 $(cat /tmp/${this.#name}.pid)`;
+    return JSON.parse(await this.#guest.sh(`had=$(wc -l < ${out}); ${kill}; ${wait}; tail -n 1 ${out}`)) as T;
+  }
+
   /** Ends it; resolves to its last line. @throws Error unless it ends well */
   async end<T>(): Promise<T> {
     const name = this.#name;

@@ -9,6 +9,7 @@ export interface GuestOptions {
   readonly node?: boolean;
   /** With tools of the network besides busybox: nc.traditional, ethtool. */
   readonly tools?: boolean;
+  /** A second one doubles the time of the boot on one emulated processor. */
   readonly vcpus?: number;
   /** Other lines of xl's configuration. */
   readonly config?: readonly string[];

@@ -20,17 +20,17 @@ export class NetbackVif {
     await loadModule('xen-netback', `max_queues=${queues}`);
   }
 
-  /** Gives the guest an interface, which has an address in dom0 and is up there. */
+  /** Gives the guest an interface, which has addresses in dom0 and is up there. */
   static async attach(
     guest: Guest,
-    { mac, address, mtu }: { mac: string; address: string; mtu: number },
+    { mac, addresses, mtu }: { mac: string; addresses: readonly string[]; mtu: number },
   ): Promise<NetbackVif> {
     const vif = new NetbackVif(guest);
     await splitring('attach', guest.name, 'net', '--mac', mac, '--mtu', String(mtu), '--type', 'vif');
     await until(`${vif.name} in dom0`, () => (vif.isThere ? true : undefined), 20);
     // What xl has its script for interfaces do; Linux' netback waits for its end.
     await run('ip', 'link', 'set', vif.name, 'mtu', String(mtu), 'up');
-    await run('ip', 'addr', 'add', `${address}/24`, 'dev', vif.name);
+    for (const address of addresses) await run('ip', 'addr', 'add', address, 'dev', vif.name);
     await run('xenstore-write', `${vif.directory}/hotplug-status`, 'connected');
     return vif;
   }

@@ -1,6 +1,8 @@
 /** Addresses of dom0 and the guest on the network between them. */
 export const DOM0_ADDRESS = '10.9.0.1';
 export const GUEST_ADDRESS = '10.9.0.2';
+export const DOM0_ADDRESS6 = 'fd09::1';
+export const GUEST_ADDRESS6 = 'fd09::2';
 /** Where each end echoes UDP datagrams. */
 export const ECHO_PORT = 7;
 /** Where dom0 takes datagrams that nobody answers. */
@@ -15,6 +17,6 @@ export const DATAGRAM_SIZES = [1, 1400, 8900] as const;
 export const LARGE_MTU = 9000;
 /** The guest's TAP device. */
 export const TAP = 'tap0';
-/** Where each end takes bytes by TCP, and how many go each way. */
+/** Where each end takes bytes by TCP, and how many go each way: in large packets, and frame by frame. */
 export const BULK_PORT = 9000;
-export const BULK_BYTES = 1 << 20;
+export const BULK_BYTES = { large: 1 << 20, whole: 1 << 18 } as const;

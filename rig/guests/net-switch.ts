@@ -1,5 +1,6 @@
 // What a guest runs: a bridge of ours between its interface and a TAP device, so that the guest's own kernel is on the network; `whole`
-// leaves the kernel no large packets and no checksums. At SIGTERM it closes the interface and says what went through.
+// leaves the kernel no large packets and no checksums. At SIGUSR2 it says
+// what has gone through, at SIGTERM it closes the interface and says so in full.
 import { once } from 'node:events';
 import { Clock, GrantTable } from '../../core/index.js';
 import { Bridge, NicPort, type NicStatistics, TapPort } from '../../drivers/net/index.js';
@@ -23,6 +24,7 @@ const grants = xen.domain.get(GrantTable);
 const bridge = new Bridge(xen.domain.get(Clock), grants);
 const nicPort = new NicPort('eth0', nic, bridge);
 const tapPort = await TapPort.open({ name: TAP, offload: process.argv[2] !== 'whole' }, bridge, grants);
+process.on('SIGUSR2', () => tell(nic.statistics));
 tell({ connected: nic.mtu, offloads: tapPort.offloads });
 
 await ended;

@@ -95,6 +95,11 @@ describe('splitring run net', () => {
       ['a folder without a name', ['--pcap', ''], /--pcap "": it takes the path of a folder/],
       ['an option without a value', ['--replay'], /--replay/],
       ['a TAP device with a bad name', ['--tap', 'a/b'], /--tap a\/b: /],
+      [
+        'a TAP device that is another interface',
+        ['--tap', 'lo'],
+        /--tap lo: (there is an interface lo|a TAP device needs root|there is no \/dev)/,
+      ],
       ['a bridge without a TAP device', ['--bridge', 'br0'], /--bridge br0 is for a TAP device/],
       [
         'a TAP device on a bridge that is not there, or without root',

@@ -1,7 +1,7 @@
-import { accessSync, constants, mkdirSync } from 'node:fs';
 import { resolve } from 'node:path';
+import type { BridgeCommandLine } from './bridge-command-line.js';
+import { captureProblem } from './capture-folder.js';
 import { tapProblem } from './tap.js';
-import type { BridgeCommandLine } from './uplinks.js';
 
 /** What was given of {@link serving}'s options. */
 interface Given {
@@ -42,13 +42,8 @@ export const serving = {
       throw new Error(`--bridge ${bridge} is for a TAP device: name one with --tap`);
     const problem = tap === undefined ? undefined : tapProblem({ name: tap });
     if (problem !== undefined) throw new Error(`--tap ${tap}: ${problem}`);
-    if (pcap === undefined) return;
-    try {
-      mkdirSync(pcap, { recursive: true });
-      accessSync(pcap, constants.W_OK);
-    } catch (error) {
-      throw new Error(`--pcap ${pcap} cannot be written to: ${error instanceof Error ? error.message : String(error)}`);
-    }
+    const noCapture = pcap === undefined ? undefined : captureProblem(resolve(pcap));
+    if (noCapture !== undefined) throw new Error(`--pcap ${pcap}: ${noCapture}`);
   },
   cmdline: ({ pcap, tap, bridge }: Given): BridgeCommandLine => ({
     pcap: pcap === undefined ? undefined : resolve(pcap),

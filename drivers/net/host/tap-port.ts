@@ -2,7 +2,7 @@ import type { GrantTable, Page } from '../../../core/index.js';
 import type { Bridge, BridgePort, BridgeSide } from '../bridge.js';
 import { checksum, Frame } from '../frame.js';
 import { Headers } from '../headers.js';
-import { PortStatistics } from '../port-statistics.js';
+import { type DropReason, PortStatistics } from '../port-statistics.js';
 import { ETHERNET_HEADER, MAX_PACKET, MTU, noOffloads, type Offloads, VLAN_HEADER } from '../protocol.js';
 import { gsoType } from '../wire.js';
 import { Tap, type TapOptions } from './tap.js';
@@ -19,6 +19,8 @@ const unfinished: Offloads = { sg: true, gso4: true, gso6: true, checksum4: true
 export interface TapPortOptions extends Omit<TapOptions, 'vnetHeader'> {
   /** Whether large TCP packets and blank checksums go through it as they are, if the kernel can do that; yes without it. */
   readonly offload?: boolean;
+  /** Hears of the first frame that is dropped for a reason. */
+  readonly onDropped?: (reason: DropReason) => void;
 }
 
 /**
@@ -26,7 +28,7 @@ export interface TapPortOptions extends Omit<TapOptions, 'vnetHeader'> {
  * IFF_VNET_HDR and TUNSETOFFLOAD; elsewhere frames leave with all checksums, right from where they lie.
  */
 export class TapPort implements BridgePort, Disposable {
-  readonly statistics = new PortStatistics();
+  readonly statistics: PortStatistics;
   readonly mtu: number;
   readonly #page: Page;
   readonly #frame: Frame;
@@ -37,7 +39,8 @@ export class TapPort implements BridgePort, Disposable {
   /** Where a frame lies behind its header on its way out; undefined where it has none. */
   #out: Uint8Array | undefined;
 
-  private constructor(page: Page, mtu: number) {
+  private constructor(page: Page, mtu: number, onDropped: TapPortOptions['onDropped']) {
+    this.statistics = new PortStatistics(onDropped);
     this.#page = page;
     this.#frame = new Frame(page);
     this.mtu = mtu;
@@ -46,8 +49,8 @@ export class TapPort implements BridgePort, Disposable {
   /** @throws Error as {@link Tap.open} */
   static async open(options: TapPortOptions, bridge: Bridge, grants: GrantTable): Promise<TapPort> {
     const page = grants.alloc(PAGES);
-    const { offload: vnetHeader = true, ...rest } = options;
-    const port = new TapPort(page, options.mtu ?? MTU.usual);
+    const { offload: vnetHeader = true, onDropped, ...rest } = options;
+    const port = new TapPort(page, options.mtu ?? MTU.usual, onDropped);
     try {
       port.#tap = await Tap.open(
         { ...rest, vnetHeader },

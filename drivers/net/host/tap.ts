@@ -38,6 +38,8 @@ export const tapProblem = (
   if (platform !== 'linux') return `TAP devices are Linux's, and this is ${platform}`;
   if (uid !== 0) return 'a TAP device needs root: run this as root, or leave --tap out';
   if (!exists(DEVICE)) return `there is no ${DEVICE}: load the module tun (modprobe tun)`;
+  if (exists(`/sys/class/net/${name}`) && !exists(`/sys/class/net/${name}/tun_flags`))
+    return `there is an interface ${name}, and it is no TAP device: name another`;
   if (bridge !== undefined && !exists(`/sys/class/net/${bridge}/bridge`))
     return `there is no Linux bridge ${bridge}: make it (ip link add ${bridge} type bridge), or name another`;
   return undefined;

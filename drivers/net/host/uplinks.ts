@@ -1,39 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { inject, injectable, optional } from 'inversify';
-import { Clock, CommandLine, Domain, GrantTable, Log, type Plain, Program, Reporter } from '../../../core/index.js';
+import { Clock, CommandLine, Domain, GrantTable, Log, Program, Reporter } from '../../../core/index.js';
 import { Bridges } from '../bridge.js';
 import { readCapture } from '../pcap-reader.js';
 import { PACKET_PAGES } from '../protocol.js';
 import { ReplayPort } from '../replay-port.js';
+import { type BridgeCommandLine, bridgeCommandLine } from './bridge-command-line.js';
 import { CaptureFolder } from './capture.js';
 import { TapPort, type TapPortOptions } from './tap-port.js';
-
-/** What a domain of bridges can be started with. */
-export type BridgeCommandLine = {
-  /** The folder that captures of its vifs go to. */
-  readonly pcap?: string | undefined;
-  /** A TAP device on the bridge `name`, `xenbr0` without it. */
-  readonly tap?:
-    | {
-        readonly name: string;
-        readonly bridge?: string | undefined;
-        readonly mtu?: number;
-        readonly offload?: boolean;
-      }
-    | undefined;
-  /** A capture whose packets are played to that bridge. */
-  readonly replay?: string | undefined;
-  /** Which bridge TAP device and capture are ports of. */
-  readonly name?: string | undefined;
-};
 
 /** What the domain reports of its ports that are no vifs. */
 export type BridgeReport =
   | { readonly event: 'tap'; readonly name: string }
   | { readonly event: 'replayed'; readonly packets: number };
-
-const optionsOf = (value: Plain): BridgeCommandLine =>
-  typeof value === 'object' && !Array.isArray(value) ? (value as BridgeCommandLine) : {};
 
 /** The folder that the command line names. */
 @injectable()
@@ -42,7 +21,7 @@ export class CommandLineCapture extends CaptureFolder {
 
   constructor(@inject(CommandLine) @optional() commandLine?: CommandLine) {
     super();
-    this.path = optionsOf(commandLine?.value).pcap;
+    this.path = bridgeCommandLine(commandLine?.value).pcap;
   }
 }
 
@@ -67,7 +46,7 @@ export class Uplinks extends Program {
     @inject(Reporter) reporter: Reporter,
   ) {
     super();
-    this.#options = optionsOf(commandLine.value);
+    this.#options = bridgeCommandLine(commandLine.value);
     this.#domain = domain;
     this.#bridges = bridges;
     this.#grants = grants;
@@ -84,7 +63,11 @@ export class Uplinks extends Program {
   }
 
   async #openTap(options: TapPortOptions): Promise<void> {
-    const port = await TapPort.open(options, this.#bridge, this.#grants);
+    const onDropped: TapPortOptions['onDropped'] = (reason) => {
+      const text = `drops a frame: ${reason}; more are only counted`;
+      this.#log.write({ level: 'warning', source: options.name, text });
+    };
+    const port = await TapPort.open({ ...options, onDropped }, this.#bridge, this.#grants);
     this.#domain.subscription.add(() => port[Symbol.dispose]());
     this.#log.write({ level: 'info', source: port.name, text: 'is a port of the bridge' });
     this.#reporter.report({ event: 'tap', name: port.name });

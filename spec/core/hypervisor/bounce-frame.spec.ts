@@ -1,6 +1,6 @@
 import { expect } from 'chai';
+import { DomainCrash } from '../../../core/hypervisor/domain-crash.js';
 import { bounceFor } from '../../../core/hypervisor/exceptions.js';
-import { DomainCrash } from '../../../core/hypervisor/return-to-guest.js';
 import { eflags, field } from '../../../core/hypervisor/vcpu-context.js';
 import { slotsOf, type TrapRig, trapRig } from './trap-rig.js';
 

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import { errno } from '../../../core/abi/errno.js';
+import { DomainCrash } from '../../../core/hypervisor/domain-crash.js';
 import { parked } from '../../../core/hypervisor/doorbell.js';
 import { bounceFor, hasErrorCode } from '../../../core/hypervisor/exceptions.js';
-import { DomainCrash } from '../../../core/hypervisor/return-to-guest.js';
 import { field } from '../../../core/hypervisor/vcpu-context.js';
 import { dom2, nobody } from './machine.js';
 import { type TrapRig, trapRig } from './trap-rig.js';

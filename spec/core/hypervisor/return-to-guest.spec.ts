@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { DomainCrash } from '../../../core/hypervisor/domain-crash.js';
 import { bounceFor } from '../../../core/hypervisor/exceptions.js';
-import { DomainCrash, VGCF_in_syscall } from '../../../core/hypervisor/return-to-guest.js';
+import { VGCF_in_syscall } from '../../../core/hypervisor/return-to-guest.js';
 import { eflags, field } from '../../../core/hypervisor/vcpu-context.js';
 import { dom2 } from './machine.js';
 import { type TrapRig, trapRig } from './trap-rig.js';

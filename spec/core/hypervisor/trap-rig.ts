@@ -1,8 +1,8 @@
 import { type Domid, PAGE_SIZE, type Port } from '../../../core/abi/units.js';
 import type { BuiltFrame } from '../../../core/hypervisor/bounce-frame.js';
+import { DomainCrash } from '../../../core/hypervisor/domain-crash.js';
 import { guestAddressOf } from '../../../core/hypervisor/guest-memory.js';
 import type { Hypervisor } from '../../../core/hypervisor/hypervisor.js';
-import { DomainCrash } from '../../../core/hypervisor/return-to-guest.js';
 import type { Traps } from '../../../core/hypervisor/traps.js';
 import { type Field, field, type VcpuContext } from '../../../core/hypervisor/vcpu-context.js';
 import { connect, dom1, dom2, machine, ok, sharedInfoOf } from './machine.js';

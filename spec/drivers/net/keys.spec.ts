@@ -186,6 +186,9 @@ describe('a TAP device', () => {
     expect(tapProblem({ name: 'tap0', bridge: 'br9' }, { uid: 0, exists: (path) => path === '/dev/net/tun' })).to.match(
       /no Linux bridge br9/,
     );
+    expect(tapProblem({ name: 'eth0' }, { uid: 0, exists: (path) => !/tun_flags/.test(path) })).to.match(
+      /there is an interface eth0, and it is no TAP device/,
+    );
     for (const name of ['', 'a/b', 'x'.repeat(16), 'a b', '..'])
       expect(tapProblem({ name }, here), name).to.match(/name has/);
   });

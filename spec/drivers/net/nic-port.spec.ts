@@ -1,13 +1,15 @@
 import { expect } from 'chai';
 import { mergeMap } from 'rxjs';
 import { Clock, type Domid, devices$, GrantTable, type Page, type Plain } from '../../../core/index.js';
-import { Bridge } from '../../../drivers/net/bridge.js';
+import { Bridge, type BridgePort } from '../../../drivers/net/bridge.js';
 import { verifyChecksum } from '../../../drivers/net/checksum.js';
 import { checksum, Frame } from '../../../drivers/net/frame.js';
 import { NetFrontend } from '../../../drivers/net/frontend.js';
 import { Headers } from '../../../drivers/net/headers.js';
 import type { Nic } from '../../../drivers/net/nic.js';
 import { NicPort } from '../../../drivers/net/nic-port.js';
+import { PortStatistics } from '../../../drivers/net/port-statistics.js';
+import { noOffloads } from '../../../drivers/net/protocol.js';
 import { vifKeys } from '../../../drivers/net/vif-keys.js';
 import { gsoType } from '../../../drivers/net/wire.js';
 import { frameOf } from './frames.js';
@@ -15,6 +17,29 @@ import { macOf, onLans } from './lan.js';
 import { packetOf } from './packets.js';
 
 const pageOf = (bytes: Uint8Array): Page => ({ bytes, words: new Int32Array(0), [Symbol.dispose]() {} });
+
+/** A port that takes frames only when it is told that their memory will be others', as a vif does. */
+class LatePort implements BridgePort {
+  readonly name = 'late';
+  readonly statistics = new PortStatistics();
+  readonly offloads = noOffloads;
+  readonly mtu = 1500;
+  readonly got: Uint8Array[] = [];
+  readonly #waiting: { readonly page: Page; readonly offset: number; readonly length: number }[] = [];
+
+  deliver({ page, offset, length }: Frame): void {
+    this.#waiting.push({ page, offset, length });
+  }
+
+  flush(): void {
+    for (const { page, offset, length } of this.#waiting.splice(0))
+      this.got.push(page.bytes.slice(offset, offset + length));
+  }
+
+  publish(): void {
+    expect(this.#waiting).to.deep.equal([]);
+  }
+}
 
 /** A guest whose bridge has both of its interfaces as ports. */
 interface Between {
@@ -69,6 +94,23 @@ onLans('the port that a nic is', ({ rig, backend, station }) => {
     await a.came(1);
     expect(a.received).to.deep.equal([back]);
     expect(ports[1].statistics).to.include({ received: 1, receivedBytes: 1514, sent: 20, flooded: 0 });
+  });
+
+  it('has the others take the frames before the next ones lie in their place', async () => {
+    const [left, right] = [await backend(), await other()];
+    const [a, b] = [await station(left), await station(right)];
+    const { bridge } = await between(left, right);
+    const late = new LatePort();
+    using _side = bridge.join(late);
+    // To a group, so that each comes to both.
+    const to = Uint8Array.of(1, 0, 0x5e, 0, 0, 1);
+    const frames = Array.from({ length: 300 }, (_, i) => frameOf({ to, from: a.mac, length: 1000, fill: i }));
+    // No more at once than a ring has room for.
+    for (let sent = 0; sent < frames.length; sent += 100) {
+      await a.nic.sendAll(frames.slice(sent, sent + 100));
+      await b.came(sent + 100);
+    }
+    expect(late.got).to.deep.equal(frames);
   });
 
   it('leaves large packets whole, and blank checksums blank, for a backend that takes them', async () => {

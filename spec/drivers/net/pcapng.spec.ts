@@ -52,6 +52,33 @@ describe('a capture', () => {
     }
   });
 
+  it('says of each packet what is its own, though texts are made once: no two of these are the same', () => {
+    const passing$ = new Subject<Passing>();
+    const seen = new Set<string>();
+    pcapng$({ name: 'vif7.0', passing$ }, () => 0).subscribe((block) => {
+      if (new DataView(block.buffer).getUint32(0, true) === 6)
+        seen.add(/[tr]x: flags [ -~]*/.exec(new TextDecoder('latin1').decode(block))?.[0] ?? '');
+    });
+    let count = 0;
+    const frame = frameIn(new Uint8Array(60));
+    for (const direction of ['tx', 'rx'] as const)
+      for (const flags of [0, 1, 2, 4, 8, 15])
+        for (const slots of [1, 2, 19])
+          for (const extras of [0, 16])
+            for (const sum of [0, 1, 2] as const)
+              for (const [type, size] of [
+                [0, 0],
+                [1, 1448],
+                [1, 1449],
+                [2, 1448],
+              ] as const) {
+                frame.set(9, 60, sum, type, size);
+                passing$.next({ direction, frame, flags, slots, extras });
+                count++;
+              }
+    expect(seen.size).to.equal(count);
+  });
+
   it('is read again as it was written, with its times', () => {
     const packets = [1, 59, 60, 61, 62, 1514].map((length, i) => new Uint8Array(length).fill(i + 1));
     const read = readCapture(captured(...packets).file);

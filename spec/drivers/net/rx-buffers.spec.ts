@@ -227,6 +227,17 @@ onLans('what a frontend is sent', ({ backend, station, raw, rig, log }) => {
       }
       expect(vif.arrivals()).to.deep.equal([]);
       expect(log.filter((line) => /carrier is off/.test(line))).to.have.length(1);
+      // Another buffer, and another, are not enough for what it stalled behind: 15 pages and what says how to cut them.
+      for (let i = 1; i < 15; i++) {
+        post(1, i);
+        await vif.turn();
+      }
+      expect(log.filter((line) => /carrier is on/.test(line))).to.deep.equal([]);
+      post(1, 15);
+      await vif.turn();
+      expect(log.filter((line) => /carrier is on/.test(line))).to.have.length(1);
+      await send({ bytes: packet, checksum: 2, gso: { type: 1, size: 1448 } });
+      expect(vif.arrivals()).to.have.length(16);
       await finish();
     },
   );

@@ -385,6 +385,36 @@ onLans('what a frontend sends', ({ backend, station, raw, rig, log }) => {
     await Promise.all([a, b].map(({ nic }) => nic.close()));
   });
 
+  for (const version of [4, 6] as const) {
+    it(`over IPv${version} has a blank checksum where it is large, though it does not say so (netback: checksum_setup)`, async () => {
+      await setUp();
+      const options = { to: seen.mac, from: source, version, payload: 3000 };
+      const [whole, blank] = [packetOf(options), packetOf({ ...options, blank: true })];
+      const states: (readonly [checksum: number, gso: number])[] = [];
+      seen.nic.frames$.subscribe((batch) => {
+        for (const frame of batch) states.push([frame.checksum, frame.gsoType]);
+      });
+      const type = version === 4 ? 1 : 2;
+      const extras = [[1, 0, 0xe8, 3, type, 0, 0, 0]];
+      for (const flags of [0, flag.dataValidated]) {
+        putSplit(whole, [60, whole.length - 60], flags, extras);
+        await vif.turn();
+        expect(vif.statuses()).to.deep.equal([okay, NULL, okay]);
+      }
+      putSplit(frameOf({ to: seen.mac, from: source, length: 100, fill: 1 }), [100], 0, extras);
+      await vif.turn();
+      expect(vif.statuses()).to.deep.equal([okay, NULL]);
+      await seen.came(2);
+      expect(seen.received).to.deep.equal([blank, blank]);
+      expect(states).to.deep.equal([
+        [2, type],
+        [2, type],
+      ]);
+      expect(log.filter((line) => /bad-checksum/.test(line))).to.have.length(1);
+      await finish();
+    });
+  }
+
   it('is checksummed where its receiver wants that, and dropped when it is neither TCP nor UDP', async () => {
     await setUp();
     const plain = await station(bridge, { features: { checksum4: false, checksum6: false } });

@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { EventChannel } from '../../../core/domain/event-channels.js';
 import type { Registers, TrapFrame } from '../../../core/domain/traps.js';
 import { XenError } from '../../../core/errors.js';
-import type { DomainCrash } from '../../../core/hypervisor/return-to-guest.js';
+import type { DomainCrash } from '../../../core/hypervisor/domain-crash.js';
 import { shutdownReason } from '../../../core/hypervisor/sched.js';
 import { type Abi, type Domid, PAGE_SIZE, type Page } from '../../../core/index.js';
 import { HypervisorEventChannels } from '../../../platform/hypervisor/event-channels.js';

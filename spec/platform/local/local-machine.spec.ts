@@ -188,6 +188,24 @@ describe('a local machine', () => {
     });
   });
 
+  it('’s real clock waits for a timer that is longer than Node’s can be', async () => {
+    await using machine = await LocalMachine.create({ clock: 'real' });
+    const warnings: string[] = [];
+    const hear = ({ name }: Error): unknown => warnings.push(name);
+    process.on('warning', hear);
+    let fired = false;
+    const timer = machine.dom0
+      .get(Clock)
+      .timer$(1e12)
+      .subscribe(() => {
+        fired = true;
+      });
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    timer.unsubscribe();
+    process.off('warning', hear);
+    expect({ fired, warnings }).to.deep.equal({ fired: false, warnings: [] });
+  });
+
   it('’s real clock waits for the host’s', async () => {
     await using machine = await LocalMachine.create({ clock: 'real' });
     const clock = machine.dom0.get(Clock);

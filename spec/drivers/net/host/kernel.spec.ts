@@ -123,6 +123,18 @@ describe('a guest and the kernel, over a TAP device', function () {
     expect(came.length).to.equal(numbers.length * 1000);
   });
 
+  withTools('sends it nothing that is too long, which is named once in the log', ['ping'], async () => {
+    const lines: string[] = [];
+    const heard = machine.log$.subscribe(({ source, text }) => source === tap && lines.push(text));
+    execFileSync('ip', ['-n', ns, 'link', 'set', tap, 'mtu', '9500']);
+    const tooLong = ['-c', '3', '-i', '0.05', '-W', '1', '-M', 'do', '-s', '9300', GUEST];
+    expect(await inNamespace('ping', tooLong).catch(String)).to.match(/0 received|100% packet loss/);
+    execFileSync('ip', ['-n', ns, 'link', 'set', tap, 'mtu', '9000']);
+    heard.unsubscribe();
+    expect(lines).to.deep.equal(['drops a frame: too-long; more are only counted']);
+    expect(await inNamespace('ping', ['-c', '1', '-W', '5', '-s', '8900', GUEST])).to.match(/1 received/);
+  });
+
   withTools(
     'leaves a capture that tcpdump reads, and in which tshark finds no frame malformed',
     ['tcpdump', 'tshark'],
