@@ -57,6 +57,8 @@ export class NicTx implements Disposable, NicTxStatistics {
   declare private gsoType: GsoType;
   declare private gsoSize: number;
   declare private write: WritePart;
+  /** What is put into a slot: one object, as the compiler does not always do without one for each. */
+  declare private readonly request: { gref: SharedPage['ref']; readonly offset: 0; flags: number; size: number };
   /** Copies from the page that frames were sent from last, and where in it the frame begins. */
   #copier: { readonly page: Page; readonly copy: (from: number, to: number, length: number) => void } | undefined;
   declare private begin: number;
@@ -77,6 +79,7 @@ export class NicTx implements Disposable, NicTxStatistics {
     this.checksum = checksum.unknown;
     this.gsoType = gsoType.none;
     this.write = this.#copyPart;
+    this.request = { gref: 0 as SharedPage['ref'], offset: 0, flags: 0, size: 0 };
   }
 
   /** Frames of one page that can be sent now. */
@@ -182,8 +185,12 @@ export class NicTx implements Disposable, NicTxStatistics {
       else if (this.checksum === checksum.validated) flags |= txFlag.dataValidated;
       if (this.gsoType !== gsoType.none) flags |= txFlag.extraInfo;
     }
+    const { request } = this;
+    request.gref = this.refs[id] as SharedPage['ref'];
+    request.flags = flags;
     // The first slot names the whole packet's size.
-    slot.set({ gref: this.refs[id] as SharedPage['ref'], offset: 0, flags, size: i === 0 ? this.length : size });
+    request.size = i === 0 ? this.length : size;
+    slot.set(request);
   };
 
   readonly #answered = ({ status }: View<typeof netifTxResponse, 'id'>): void => {
