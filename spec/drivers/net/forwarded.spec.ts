@@ -5,8 +5,10 @@ import {
   type Domid,
   type GrantRef,
   GrantTable,
+  type Page,
   type SharedPage,
   serveDevices,
+  XenError,
 } from '../../../core/index.js';
 import { NetBackend } from '../../../drivers/net/backend.js';
 import { type Bridge, type BridgePort, Bridges } from '../../../drivers/net/bridge.js';
@@ -150,6 +152,20 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
     return { other, into, post, bytesOf };
   };
 
+  /** All pages that the backend's domain can still have. */
+  const hoardPages = (): readonly Page[] => {
+    const hoard: Page[] = [];
+    for (let run = 1024; run >= 1; ) {
+      try {
+        hoard.push(domain.get(GrantTable).alloc(run));
+      } catch (error) {
+        if (!(error instanceof XenError)) throw error;
+        run >>= 1;
+      }
+    }
+    return hoard;
+  };
+
   it('arrives byte for byte, in the slots that one copied in whole would fill, whatever its size and its own slots are', async () => {
     const domid = await setUp();
     const { other, into, post, bytesOf } = await receiver(domid, 16);
@@ -258,6 +274,32 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
     const came = other.arrivals();
     expect(came.map(({ status }) => status)).to.deep.equal([PAGE, error, PAGE, PAGE, PAGE, PAGE]);
     expect(Buffer.compare(Uint8Array.from(bytesOf(came.slice(3), 3)), bytes)).to.equal(0);
+    await Promise.all([vif.close(), other.close()]);
+  });
+
+  it('takes no page to find out whose fault it was: a backend that has none left answers both of them', async () => {
+    const domid = await setUp();
+    const { other, post, bytesOf } = await receiver(domid, 16, 1);
+    const bytes = packetOf(3 * PAGE);
+    post();
+    other.push();
+    put(bytes, fullParts(3 * PAGE));
+    pages.bytes.set(bytes, 4 * PAGE);
+    vif.put({ gref: pages.refs[4] as GrantRef, flags: flag.more, size: 2 * PAGE });
+    const revoked = vif.share1();
+    vif.put({ gref: revoked.ref, size: PAGE });
+    const meddler = new Watcher(() => revoked[Symbol.dispose]());
+    join(meddler, elsewhere);
+    put(packetOf(60, elsewhere), fullParts(60), 8);
+    const hoard = hoardPages();
+    await vif.turn();
+    for (const page of hoard) page[Symbol.dispose]();
+    expect(vif.statuses()).to.deep.equal([okay, okay, okay, error, error, okay]);
+    expect(vifOf(0).statistics.dropped['bad-grant']).to.equal(1);
+    expect(vifOf(1).statistics.dropped['bad-grant']).to.equal(1);
+    const came = other.arrivals();
+    expect(came.map(({ status }) => status)).to.deep.equal([PAGE, error, PAGE, PAGE, error]);
+    expect(Buffer.compare(Uint8Array.from(bytesOf(came.slice(2, 3), 2)), bytes.subarray(2 * PAGE))).to.equal(0);
     await Promise.all([vif.close(), other.close()]);
   });
 
