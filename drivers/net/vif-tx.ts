@@ -173,15 +173,19 @@ export class VifTx implements FrameSource, Disposable {
   }
 
   #drain(packets: TxPackets): void {
-    for (let packet = packets.look(); packet !== undefined; packet = packets.look()) {
-      if (this.#limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
-      packets.take();
-      this.#add(packet);
-      if (this.copies.count >= BATCH_COPIES || this.packets === BATCH_PACKETS || this.at > STAGING_FULL)
-        this.#finish(packets);
+    try {
+      for (let packet = packets.look(); packet !== undefined; packet = packets.look()) {
+        if (this.#limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
+        packets.take();
+        this.#add(packet);
+        if (this.copies.count >= BATCH_COPIES || this.packets === BATCH_PACKETS || this.at > STAGING_FULL)
+          this.#finish(packets);
+      }
+      if (this.packets > 0) this.#finish(packets);
+    } finally {
+      // What was sent on before a packet that ends the vif is others' by now.
+      this.sink.publish();
     }
-    if (this.packets > 0) this.#finish(packets);
-    this.sink.publish();
   }
 
   /** Whether a packet may be sent now; if not, the ring is looked at again when it may. */

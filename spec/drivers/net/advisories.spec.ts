@@ -232,6 +232,28 @@ onLans('a backend of class vif', ({ backend, station, raw, rig }) => {
     await seen.nic.close();
   });
 
+  it('tells at once of the frames that it has put into buffers, though their sender’s next packet ends its link', async () => {
+    const bridge = await backend();
+    const vif = await raw(bridge, { mac: '00:16:3e:00:77:77' });
+    const mac = Uint8Array.of(0, 0x16, 0x3e, 0, 0x77, 0x77);
+    const buffers = vif.share1(100);
+    for (const ref of buffers.refs) vif.post(ref);
+    const page = vif.share1();
+    page.bytes.set(frameOf({ to: source, from: mac, length: 60, fill: 1 }));
+    vif.put({ gref: page.ref, size: 60 });
+    await vif.turn();
+    const liar = await raw(bridge);
+    const sent = liar.share1();
+    sent.bytes.set(frameOf({ to: mac, from: source, length: 60, fill: 2 }));
+    for (let i = 0; i < 70; i++) liar.put({ gref: sent.ref, size: 60 });
+    liar.put({ gref: sent.ref, offset: 4095, size: 60 });
+    await liar.turn();
+    await liar.backendIs('5', '6');
+    expect(vif.arrivals().map(({ status }) => status)).to.deep.equal(new Array(64).fill(60));
+    await liar.close();
+    await vif.close();
+  });
+
   it('gives nothing of other frames to a guest: what lies behind a short one in its buffer is the guest’s own (XSA-216, XSA-403)', async () => {
     const bridge = await backend();
     const sender = await station(bridge, { mtu: 4000 });
