@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { Subscription } from 'rxjs';
 import {
   type Domain,
   type Domid,
@@ -330,6 +331,28 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
     expect(Buffer.compare(Uint8Array.from(bytesOf(came, 3)), Buffer.concat([toGuest, toAll]))).to.equal(0);
     expect(lists).to.equal(0);
     looking.unsubscribe();
+    await Promise.all([vif.close(), other.close()]);
+  });
+
+  it('is whole for who begins to look on at its sender while it is on its way', async () => {
+    const domid = await setUp();
+    const { other, post, bytesOf } = await receiver(domid, 16);
+    post();
+    other.push();
+    const seen: Uint8Array[] = [];
+    const looking = new Subscription();
+    join(
+      new Watcher(() => looking.add(vifOf(0).passing$.subscribe(({ frame }) => seen.push(frame.copy())))),
+      elsewhere,
+    );
+    const bytes = packetOf(2 * PAGE);
+    put(packetOf(60, elsewhere), fullParts(60));
+    put(bytes, fullParts(bytes.length), 1);
+    await vif.turn();
+    looking.unsubscribe();
+    expect(vif.statuses()).to.deep.equal([okay, okay, okay]);
+    expect(seen).to.deep.equal([bytes]);
+    expect(Buffer.compare(Uint8Array.from(bytesOf(other.arrivals())), bytes)).to.equal(0);
     await Promise.all([vif.close(), other.close()]);
   });
 
