@@ -24,7 +24,7 @@ import { gsoType } from '../../../drivers/net/wire.js';
 import { frameOf } from './frames.js';
 import { onLans } from './lan.js';
 import lan from './lan.module.js';
-import type { RawVif, RxResponse } from './raw-vif.js';
+import { RawVif, type RxResponse } from './raw-vif.js';
 
 const [okay, error] = [0, -1];
 const flag = { csumBlank: 1, more: 4 };
@@ -53,7 +53,7 @@ interface Part {
 const fullParts = (length: number): readonly Part[] =>
   Array.from({ length: Math.ceil(length / PAGE) }, (_, i) => ({ size: Math.min(PAGE, length - i * PAGE), offset: 0 }));
 
-onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) => {
+onLans('a large frame, which goes from guest to guest', ({ station, raw, rig, log }) => {
   let domain: Domain;
   let bridge: Bridge;
   let vif: RawVif;
@@ -132,8 +132,8 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
   };
 
   /** A receiver made by hand, that the bridge knows, with buffers of which some may be none. */
-  const receiver = async (domid: Domid, buffers: number, bad?: number) => {
-    const other = await raw(domid, { mac: '00:16:3e:77:77:77', mtu: 65000 });
+  const receiver = async (domid: Domid, buffers: number, bad?: number, made?: RawVif) => {
+    const other = made ?? (await raw(domid, { mac: '00:16:3e:77:77:77', mtu: 65000 }));
     const into = other.share1(buffers);
     const post = (): void => {
       into.refs.forEach((ref, i) => {
@@ -277,6 +277,79 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
     expect(Buffer.compare(Uint8Array.from(bytesOf(came.slice(3), 3)), bytes)).to.equal(0);
     await Promise.all([vif.close(), other.close()]);
   });
+
+  for (const ends of ['two guests', 'one guest at both ends']) {
+    it(`is answered slot for slot by what each page allows, whatever becomes of it in between, with ${ends}`, async () => {
+      const domid = await setUp();
+      const { machine } = rig();
+      let sender = vif;
+      let made: RawVif | undefined;
+      if (ends !== 'two guests') {
+        const guest = await machine.guest('both');
+        const options = { backend: domid, mtu: 65000 };
+        sender = await RawVif.connect(machine, guest, options);
+        made = await RawVif.connect(machine, guest, { ...options, devid: 1, mac: '00:16:3e:77:77:77' });
+      }
+      const { other, into } = await receiver(domid, 24, undefined, made);
+      const toRevoke: SharedPage[] = [];
+      const meddler = new Watcher(() => {
+        for (const page of toRevoke) page[Symbol.dispose]();
+      });
+      join(meddler, elsewhere);
+      const kind = fc.oneof({ weight: 8, arbitrary: fc.constant('good') }, fc.constantFrom('none', 'revoked'));
+      const plan = fc.record({
+        packets: fc.array(fc.array(kind, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 5 }),
+        revokedAt: fc.nat(4),
+        noBuffers: fc.uniqueArray(fc.nat(23), { maxLength: 4 }),
+      });
+      const run = async ({ packets, revokedAt, noBuffers }: typeof plan extends fc.Arbitrary<infer T> ? T : never) => {
+        for (const [i, ref] of into.refs.entries()) other.post(noBuffers.includes(i) ? 0x00ffffff : ref);
+        other.push();
+        const kept: SharedPage[] = [];
+        const share = (bytes: Uint8Array, among = kept): number => {
+          const page = sender.share1();
+          page.bytes.set(bytes);
+          among.push(page);
+          return page.ref;
+        };
+        const statuses: number[] = [];
+        const slots: { readonly status: number; readonly bytes: Uint8Array }[] = [];
+        for (const [i, kinds] of packets.entries()) {
+          if (i === Math.min(revokedAt, packets.length - 1)) {
+            sender.put({ gref: share(packetOf(60, elsewhere)), size: 60 });
+            statuses.push(okay);
+          }
+          const bytes = packetOf(kinds.length * PAGE);
+          for (const [j, how] of kinds.entries()) {
+            const part = bytes.subarray(j * PAGE, (j + 1) * PAGE);
+            const gref = how === 'none' ? 0x00fffff0 : share(part, how === 'revoked' ? toRevoke : kept);
+            const flags = j < kinds.length - 1 ? flag.more : 0;
+            sender.put({ gref, flags, size: j === 0 ? bytes.length : PAGE });
+            statuses.push(kinds.every((one) => one === 'good') ? okay : error);
+            // Without its head it goes nowhere.
+            if (kinds[0] === 'none') continue;
+            slots.push({ status: how === 'good' && !noBuffers.includes(slots.length) ? PAGE : error, bytes: part });
+          }
+        }
+        await sender.turn();
+        expect(sender.statuses()).to.deep.equal(statuses);
+        const came = other.arrivals();
+        expect(came.map(({ status }) => status)).to.deep.equal(slots.map(({ status }) => status));
+        for (const [i, { status, bytes }] of slots.entries()) {
+          const buffer = into.bytes.subarray(i * PAGE, (i + 1) * PAGE);
+          if (status > 0) expect(Buffer.compare(buffer, bytes), `slot ${i}`).to.equal(0);
+        }
+        toRevoke.length = meddler.received.length = 0;
+        expect([into, ...kept].map(({ inUse }) => inUse)).not.to.include(true);
+        for (const page of kept) page[Symbol.dispose]();
+        other.rxProd -= 24 - came.length;
+      };
+      await fc.assert(fc.asyncProperty(plan, run), { numRuns: 50 });
+      expect(log).to.deep.equal(log.filter((line) => line.startsWith('drops a frame: bad-grant')));
+      expect(lists).to.be.above(0);
+      await Promise.all([...new Set([vif, sender, other])].map((one) => one.close()));
+    });
+  }
 
   it('takes no page to find out whose fault it was: a backend that has none left answers both of them', async () => {
     const domid = await setUp();
