@@ -32,6 +32,11 @@ export interface PacketShape<X extends Struct = Struct> {
   /** What lies in a slot that is an extra; its member `flags` says by `moreExtras` whether another follows. */
   readonly extra: X;
   readonly moreExtras: number;
+  /**
+   * Whether who sends a packet has to publish all of its slots at once: one that does not ends the link. Without it what there is of a packet
+   * stays on the ring until its rest comes.
+   */
+  readonly whole?: boolean;
   /** Data slots of a packet that are copied; those of a longer one are only counted. */
   readonly slots: number;
   /** Extras of a packet that are copied; those of more are only counted. */

@@ -30,6 +30,7 @@ export class PacketSlots<S, X extends Struct> implements Packet<S, View<X>> {
   declare private readonly moreData: number;
   declare private readonly extraInfo: number;
   readonly #moreExtras: number;
+  readonly #whole: boolean;
   readonly #what: string;
   /** Data slots of the packet, and one for those that are only counted. */
   declare private readonly views: readonly (S & RecordView)[];
@@ -41,12 +42,13 @@ export class PacketSlots<S, X extends Struct> implements Packet<S, View<X>> {
 
   /** @param what names the ring's packets in errors */
   constructor(source: PacketSource<S>, shape: PacketShape<X>, extra: Codec, what: string) {
-    const { flags, moreData, extraInfo, moreExtras } = shape;
+    const { flags, moreData, extraInfo, moreExtras, whole = false } = shape;
     this.#source = source;
     this.#flags = flags;
     this.moreData = moreData;
     this.extraInfo = extraInfo;
     this.#moreExtras = moreExtras;
+    this.#whole = whole;
     this.#what = what;
     this.views = Array.from({ length: shape.slots + 1 }, () => source.view());
     this.ids = new Int32Array(source.entries);
@@ -67,7 +69,7 @@ export class PacketSlots<S, X extends Struct> implements Packet<S, View<X>> {
 
   /**
    * Looks at the packet that the next `count` slots begin with; how many it takes, 0 when it is not all there.
-   * @throws PeerFault for one that is longer than the ring
+   * @throws PeerFault for one that is longer than the ring, or not all there and has to be
    */
   look(count: number): number {
     this.slots = this.extras = 0;
@@ -110,6 +112,7 @@ export class PacketSlots<S, X extends Struct> implements Packet<S, View<X>> {
 
   #partial(count: number): 0 {
     if (count >= this.#source.entries) throw new PeerFault(`${this.#what} of more slots than its ring has`, count);
+    if (this.#whole) throw new PeerFault(`${this.#what} that wants more slots than were published`, count);
     this.slots = this.extras = 0;
     return 0;
   }

@@ -51,7 +51,8 @@ export const vif = protocol({
       request: netifTxRequest,
       response: netifTxResponse,
       id: 'id',
-      packet,
+      // netback.c: "Asked for %d slots but exceeds this limit", "Missing extra info".
+      packet: { ...packet, whole: true },
       isExtra: ({ status }) => status === netifRsp.null,
       holdOff: TX_HOLD_OFF,
     }),

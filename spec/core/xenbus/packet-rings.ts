@@ -44,8 +44,8 @@ export const posting = creditRing({
 
 const memory = (slotBytes: number): Int32Array => new Int32Array(new SharedArrayBuffer(64 + 8 * slotBytes));
 
-/** Both ends of a ring of eight slots on which a frontend sends packets. */
-export const packetPumps = () => {
+/** Both ends of a ring of eight slots on which a frontend sends packets. @param whole whether it has to publish each at once */
+export const packetPumps = (whole = false) => {
   const words = memory(8);
   const notified = { front: 0, back: 0 };
   const errors: unknown[] = [];
@@ -58,7 +58,7 @@ export const packetPumps = () => {
     onError,
     isExtra: sending.isExtra,
   });
-  const back = new PacketResponses(new BackRing(words, sending), sending, packet, 'x86_64-abi', {
+  const back = new PacketResponses(new BackRing(words, sending), sending, { ...packet, whole }, 'x86_64-abi', {
     notify: () => void notified.front++,
     again: () => {},
     onError,

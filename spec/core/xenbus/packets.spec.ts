@@ -7,8 +7,8 @@ import { fillOf, packetPumps } from './packet-rings.js';
 const ignore = (): void => undefined;
 
 /** Both ends; what the backend saw, as `mark: slots+extras`, and what came back of each slot. */
-const wired = (handle: (taken: number) => boolean = () => true) => {
-  const made = packetPumps();
+const wired = (handle: (taken: number) => boolean = () => true, whole = false) => {
+  const made = packetPumps(whole);
   const seen: string[] = [];
   const statuses: number[] = [];
   const packets = made.back.drain((batch) => {
@@ -156,6 +156,34 @@ describe('packets on a ring', () => {
     Atomics.store(words, sring.reqProd, Atomics.load(words, sring.reqProd) + 9);
     expect(() => back.upcall()).to.throw(PeerFault, 'req_prod');
   });
+
+  for (let published = 1; published < 5; published++) {
+    /** Four data slots and an extra, of which so many are published. */
+    const cut = (whole: boolean) => {
+      const made = wired(() => true, whole);
+      made.send(1, 0, 1);
+      made.send(5, 1, 20);
+      made.front.push();
+      const end = Atomics.load(made.words, sring.reqProd);
+      Atomics.store(made.words, sring.reqProd, end - 5 + published);
+      return { ...made, end };
+    };
+
+    it(`wait for their rest when ${published} of 5 slots were published`, () => {
+      const { words, back, seen, end } = cut(false);
+      expect(back.upcall()).to.equal(1);
+      expect(seen).to.deep.equal(['1 of 1']);
+      Atomics.store(words, sring.reqProd, end);
+      expect(back.upcall()).to.equal(5);
+      expect(seen).to.deep.equal(['1 of 1', '20 21 22 23 of 4, extras 20']);
+    });
+
+    it(`end the link when they have to be whole, and ${published} of 5 slots were published`, () => {
+      const { back, seen } = cut(true);
+      expect(() => back.upcall()).to.throw(PeerFault, 'wants more slots than were published');
+      expect(seen).to.deep.equal(['1 of 1']);
+    });
+  }
 
   it('are answered in their order, extras by what says so, later too; what is owed counts as pending', () => {
     const { front, back, packets, send, statuses, answer } = wired();
