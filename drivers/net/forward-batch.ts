@@ -87,7 +87,7 @@ export class ForwardBatch {
       return;
     }
     this.#again ??= this.#grants.copiesTo();
-    this.#again.add(to, toOffset, source.probed, 0, length);
+    this.#again.add(to, toOffset, source.staging, source.probed, length);
     if (this.#again.run() >= 0) failed(slot, true);
   }
 

@@ -1,4 +1,4 @@
-import type { BackGrants } from '../../core/index.js';
+import type { BackGrants, Page } from '../../core/index.js';
 import type { Frame } from './frame.js';
 
 /** Words of a part: a reference, bytes into its page, and how many. */
@@ -12,10 +12,11 @@ export interface FrameSource {
   /** Copies the rest of a frame to where it has its place, behind what is there; false when that cannot be, which its sender is told. */
   fetch(frame: Frame): boolean;
   /**
-   * Copies bytes of a part alone, into the first page of private memory that is the source's; false when that cannot be: it is the
-   * sender's fault then, which is told of it.
+   * Copies bytes of a part alone to where they are looked for by nobody; false when that cannot be: it is the sender's fault then, which is
+   * told of it. Of a packet that is refused already nothing is tried. It takes no memory.
    */
   probe(packet: number, ref: number, offset: number, length: number): boolean;
-  /** Where {@link probe} copies to. */
-  readonly probed: Frame['page'];
+  /** Where {@link probe} copies to: bytes into `staging`. */
+  readonly probed: number;
+  readonly staging: Page;
 }

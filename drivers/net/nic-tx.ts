@@ -123,21 +123,28 @@ export class NicTx implements Disposable, NicTxStatistics {
     this.ring.push();
   }
 
+  /** Slots of the ring. */
+  get entries(): number {
+    return this.ring.entries;
+  }
+
   /** Resolves when there is room for a frame of `length` bytes. @throws Disconnected when the link ends first */
   room(length: number): Promise<void> {
+    return this.slotsFree(Math.ceil(length / PAGE_SIZE) + 1);
+  }
+
+  /** Resolves when so many slots are free. @throws Disconnected when the link ends first; RangeError for more than there are */
+  slotsFree(slots: number): Promise<void> {
     return new Promise((resolve, reject) => {
       if (this.#ended) {
         reject(ended());
         return;
       }
       this.#waiting.add(reject);
-      this.ring.space(
-        () => {
-          this.#waiting.delete(reject);
-          resolve();
-        },
-        Math.ceil(length / PAGE_SIZE) + 1,
-      );
+      this.ring.space(() => {
+        this.#waiting.delete(reject);
+        resolve();
+      }, slots);
     });
   }
 

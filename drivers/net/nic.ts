@@ -1,5 +1,5 @@
 import { distinctUntilChanged, map, type Observable, ReplaySubject, Subject, startWith, takeUntil } from 'rxjs';
-import { Cleanup, type FrontLink, type Log, type XenStore } from '../../core/index.js';
+import { Cleanup, type FrontLink, type Log, PAGE_SIZE, type XenStore } from '../../core/index.js';
 import { writeChecksum } from './checksum.js';
 import { flowOf } from './flow.js';
 import { type Checksum, checksum, Frame } from './frame.js';
@@ -170,7 +170,7 @@ export class Nic implements Disposable {
       const next = frames[sent];
       if (next === undefined) return;
       const { length } = bytesOf(next);
-      await this.#queueOf(bytesOf(next), 0, length).room(length);
+      await this.#queueOf(bytesOf(next), 0, length).slotsFree(this.#slotsOf(next));
     }
   }
 
@@ -209,9 +209,8 @@ export class Nic implements Disposable {
     this.#check(bytes, gso);
     const { offloads } = this;
     if (gso !== undefined) {
-      if (gso.type === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)
-        return this.#transmit(bytes, 0, bytes.length, checksum.blank, gso.type, gso.size);
-      return this.#cut(bytes, gso);
+      if (this.#takes(gso.type)) return this.#transmit(bytes, 0, bytes.length, checksum.blank, gso.type, gso.size);
+      return this.#cut(bytes, gso, this.#slotsOf(frame));
     }
     const { length } = bytes;
     if (sum !== checksum.blank || (offloads.checksum4 && offloads.checksum6))
@@ -233,10 +232,33 @@ export class Nic implements Disposable {
       throw new RangeError(`the backend takes no frames above 4096 bytes, like these ${bytes.length}`);
   }
 
-  /** Sends a large packet in segments; false when the ring has no room for all. */
-  #cut(bytes: Uint8Array, gso: { readonly type: GsoType; readonly size: number }): boolean {
+  /** Whether the backend takes large packets as they are. */
+  #takes(type: GsoType): boolean {
+    return type === gsoType.tcpv4 ? this.offloads.gso4 : this.offloads.gso6;
+  }
+
+  /** Slots that a frame takes at most. */
+  #slotsOf(frame: OutgoingFrame): number {
+    const bytes = bytesOf(frame);
+    const { length } = bytes;
+    const gso = frame instanceof Uint8Array ? undefined : frame.gso;
+    const headers = this.#headers;
+    if (gso === undefined || this.#takes(gso.type) || !headers.parse(bytes, 0, length))
+      return Math.ceil(length / PAGE_SIZE) + 1;
+    const data = headers.end - headers.payload;
+    return (
+      Math.max(1, Math.ceil(data / gso.size)) * Math.ceil((headers.payload + Math.min(data, gso.size)) / PAGE_SIZE)
+    );
+  }
+
+  /** Sends a large packet in segments, of so many slots in all; false when the ring has no room for all. */
+  #cut(bytes: Uint8Array, gso: { readonly type: GsoType; readonly size: number }, slots: number): boolean {
     const tx = this.#queueOf(bytes, 0, bytes.length);
-    if (tx.free < Math.ceil(bytes.length / gso.size) + 1) return false;
+    if (slots > tx.entries)
+      throw new RangeError(
+        `segments of ${gso.size} bytes of these ${bytes.length} need more than a ring’s ${tx.entries} slots`,
+      );
+    if (tx.free < slots) return false;
     this.#source.set(bytes);
     this.#segmenter ??= new Segmenter(plainPage(new Uint8Array(MAX_PACKET + 1)));
     const packet = new Frame(plainPage(this.#source));

@@ -4,7 +4,6 @@ import {
   type BackLink,
   type Clock,
   type Draft,
-  type GrantCopies,
   type GrantRef,
   type Packet,
   type Packets,
@@ -49,7 +48,7 @@ export interface TxSink {
   drop(reason: DropReason): void;
 }
 
-/** Pages that frames are copied into. */
+/** Pages that frames are copied into; behind them is one that copies are tried with. */
 const STAGING_PAGES = 64;
 /** Where there is no room for the longest packet any more. */
 const STAGING_FULL = (STAGING_PAGES - PACKET_PAGES) * 4096;
@@ -84,7 +83,6 @@ export class VifTx implements FrameSource, Disposable {
   declare private readonly frame: Frame;
   declare private readonly headers: Headers;
   declare private readonly copies: CopyBatch;
-  #probe: { readonly page: Page; readonly copies: GrantCopies } | undefined;
   readonly #limit = new RateLimit();
   #waiting = false;
   #timer = Subscription.EMPTY;
@@ -118,7 +116,7 @@ export class VifTx implements FrameSource, Disposable {
     this.#groups = groups;
     this.#clock = clock;
     this.#subscription = subscription;
-    this.staging = grants.alloc(STAGING_PAGES);
+    this.staging = grants.alloc(STAGING_PAGES + 1);
     this.frame = new Frame(this.staging);
     this.headers = new Headers();
     this.copies = new CopyBatch(grants.copiesFrom());
@@ -141,8 +139,6 @@ export class VifTx implements FrameSource, Disposable {
 
   [Symbol.dispose](): void {
     this.staging[Symbol.dispose]();
-    this.#probe?.page[Symbol.dispose]();
-    this.#probe = undefined;
   }
 
   fetch(frame: Frame): boolean {
@@ -165,28 +161,31 @@ export class VifTx implements FrameSource, Disposable {
   }
 
   probe(packet: number, ref: number, offset: number, length: number): boolean {
-    this.#probe ??= { page: this.grants.alloc(), copies: this.grants.copiesFrom() };
-    const { page, copies } = this.#probe;
-    copies.add(ref as GrantRef, offset, page, 0, length);
-    if (copies.run() < 0) return true;
-    this.#failed(packet);
-    return false;
+    const at = packet * FIELDS + LENGTH;
+    if (this.fields[at] === 0) return false;
+    this.copies.add(ref as GrantRef, offset, this.staging, this.probed, length, packet);
+    this.copies.run(this.#failed);
+    return this.fields[at] !== 0;
   }
 
-  get probed(): Page {
-    return this.#probe?.page ?? this.staging;
+  get probed(): number {
+    return STAGING_PAGES * 4096;
   }
 
   #drain(packets: TxPackets): void {
-    for (let packet = packets.look(); packet !== undefined; packet = packets.look()) {
-      if (this.#limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
-      packets.take();
-      this.#add(packet);
-      if (this.copies.count >= BATCH_COPIES || this.packets === BATCH_PACKETS || this.at > STAGING_FULL)
-        this.#finish(packets);
+    try {
+      for (let packet = packets.look(); packet !== undefined; packet = packets.look()) {
+        if (this.#limit.rate !== undefined && !this.#mayPass(packet.slot(0).size)) break;
+        packets.take();
+        this.#add(packet);
+        if (this.copies.count >= BATCH_COPIES || this.packets === BATCH_PACKETS || this.at > STAGING_FULL)
+          this.#finish(packets);
+      }
+      if (this.packets > 0) this.#finish(packets);
+    } finally {
+      // What was sent on before a packet that ends the vif is others' by now.
+      this.sink.publish();
     }
-    if (this.packets > 0) this.#finish(packets);
-    this.sink.publish();
   }
 
   /** Whether a packet may be sent now; if not, the ring is looked at again when it may. */

@@ -144,7 +144,11 @@ export class Vif implements BridgePort, Disposable {
   }
 
   #receive(frame: Frame, flags: number, slots: number, extras: number): void {
-    if (this.#passing$.observed) this.#passing$.next({ direction: 'tx', frame, flags, slots, extras });
+    if (this.#passing$.observed) {
+      // Who looks on since it was taken has not had it copied in whole.
+      if (!frame.fetch()) return;
+      this.#passing$.next({ direction: 'tx', frame, flags, slots, extras });
+    }
     this.#side.receive(frame);
   }
 

@@ -79,6 +79,31 @@ describe('the doorbell', () => {
     }
   });
 
+  it('loses no event while it is held, wherever the domain is on its way to sleep when the event comes, or the hold ends', () => {
+    for (const overtaking of ['the event', 'the end of the hold'] as const) {
+      for (let at = 0; ; at++) {
+        ({ hypervisor, rung } = machine());
+        [one] = connect(hypervisor, dom1, dom2);
+        const { doorbell, eventChannels } = hypervisor;
+        const raise = (): void => void eventChannels.send(dom1, one);
+        const release = (): void => doorbell.release();
+        const raisesLate = overtaking === 'the event';
+        let rests = false;
+        doorbell.hold();
+        if (!raisesLate) raise();
+        const overtaken = preempt(at, raisesLate ? raise : release, () => {
+          rests = doorbell.rest(dom2, parked);
+        });
+        if (!overtaken && raisesLate) raise();
+        if (!overtaken || raisesLate) release();
+        expect(rests && rung.length === 0, `asleep with an event, overtaken by ${overtaking} at ${at}`).to.equal(false);
+        if (overtaken) continue;
+        expect(at).to.be.above(1);
+        break;
+      }
+    }
+  });
+
   it('lets a domain rest that has masked its upcalls', () => {
     hypervisor.eventChannels.send(dom1, one);
     hypervisor.memory.bytes[hypervisor.sharedInfo.at(hypervisor.memory.slotOf(dom2)) * 4 + 1] = 1;

@@ -13,8 +13,9 @@ const okay = 0;
 const flag = { csumBlank: 1, dataValidated: 2, more: 4, extra: 8 };
 const source = Uint8Array.of(0, 0x16, 0x3e, 0x66, 0x66, 0x66);
 const me = Uint8Array.of(0, 0x16, 0x3e, 0, 0, 1);
+const takerMac = Uint8Array.of(0, 0x16, 0x3e, 0, 0x77, 0x77);
 
-onLans('a backend of class vif', ({ backend, station, raw, rig }) => {
+onLans('a backend of class vif', ({ backend, station, raw, rig, log }) => {
   /** Nobody may be kept from the bridge. */
   const expectLive = async (bridge: Domid, seen: Station): Promise<void> => {
     const other = await station(bridge);
@@ -86,6 +87,55 @@ onLans('a backend of class vif', ({ backend, station, raw, rig }) => {
     }
     for (const frame of seen.received) expect(frame.length).to.be.within(14, 1518);
     await expectLive(bridge, seen);
+    await seen.nic.close();
+  });
+
+  it('forwards large frames between guests that revoke their pages, grant others and write to them meanwhile (XSA-155, XSA-500)', async function () {
+    this.timeout(60_000);
+    const bridge = await backend();
+    const seen = await station(bridge);
+    const { machine, guest, platform } = rig();
+    const rounds = platform === 'local' ? 2 : 12;
+    for (let round = 0; round < rounds; round++) {
+      const taker = await raw(bridge, { mac: '00:16:3e:00:77:77', mtu: 9000 });
+      const vif = await RawVif.connect(machine, guest, { backend: bridge, devid: round, mtu: 9000 });
+      const takers = taker.share1();
+      takers.bytes.set(frameOf({ to: seen.mac, from: takerMac, length: 60, fill: 1 }));
+      taker.put({ gref: takers.ref, size: 60 });
+      const buffers = Array.from({ length: 250 }, () => taker.share1());
+      for (const { ref } of buffers) taker.post(ref);
+      await taker.turn();
+      const pages = Array.from({ length: 8 }, () => vif.share1());
+      const head = frameOf({ to: takerMac, from: source, length: 4096, fill: round });
+      for (const page of pages) page.bytes.set(head);
+      for (let i = 0; i < 80; i++) {
+        const first = pages[i & 7] as SharedPage;
+        vif.put({ gref: first.ref, flags: flag.more, size: 9000 });
+        vif.put({ gref: (pages[(i + 1) & 7] as SharedPage).ref, flags: flag.more, size: 4096 });
+        vif.put({ gref: (pages[(i + 3) & 7] as SharedPage).ref, size: 808 });
+      }
+      vif.push();
+      // While the backend, on a thread of its own, is at it: each page is another's after a while, or its reference another page's.
+      const most = platform === 'local' ? 500 : 100_000;
+      const gone: { readonly of: RawVif; readonly among: SharedPage[]; readonly at: number }[] = [];
+      for (let i = 0; i < most && Atomics.load(vif.tx.words, 2) !== 240; i++) {
+        head.fill(i, 200);
+        for (const page of pages) if (!gone.some(({ among, at }) => among[at] === page)) page.bytes.set(head);
+        if (gone.length > 3) for (const { of, among, at } of gone.splice(0)) among[at] = of.share1();
+        if (round % 3 !== 1) gone.push({ of: vif, among: pages, at: i & 7 });
+        if (round % 3 !== 0) gone.push({ of: taker, among: buffers, at: i % buffers.length });
+        for (const { among, at } of gone) among[at]?.[Symbol.dispose]();
+      }
+      for (const { of, among, at } of gone) among[at] = of.share1();
+      await machine.idle();
+      expect(await vif.state(), 'the state of the sender’s vif').to.equal('4');
+      expect(await taker.state(), 'the state of the receiver’s').to.equal('4');
+      expect(vif.statuses()).to.have.length(240);
+      expect([...pages, ...buffers].filter(({ inUse }) => inUse)).to.deep.equal([]);
+      await Promise.all([vif.close(), taker.close()]);
+      await expectLive(bridge, seen);
+    }
+    expect(log.filter((line) => !/^(drops a frame: |waiting for the frontend)/.test(line))).to.deep.equal([]);
     await seen.nic.close();
   });
 
@@ -230,6 +280,28 @@ onLans('a backend of class vif', ({ backend, station, raw, rig }) => {
     await seen.came(before + 1);
     await vif.close();
     await seen.nic.close();
+  });
+
+  it('tells at once of the frames that it has put into buffers, though their sender’s next packet ends its link', async () => {
+    const bridge = await backend();
+    const vif = await raw(bridge, { mac: '00:16:3e:00:77:77' });
+    const mac = Uint8Array.of(0, 0x16, 0x3e, 0, 0x77, 0x77);
+    const buffers = vif.share1(100);
+    for (const ref of buffers.refs) vif.post(ref);
+    const page = vif.share1();
+    page.bytes.set(frameOf({ to: source, from: mac, length: 60, fill: 1 }));
+    vif.put({ gref: page.ref, size: 60 });
+    await vif.turn();
+    const liar = await raw(bridge);
+    const sent = liar.share1();
+    sent.bytes.set(frameOf({ to: mac, from: source, length: 60, fill: 2 }));
+    for (let i = 0; i < 70; i++) liar.put({ gref: sent.ref, size: 60 });
+    liar.put({ gref: sent.ref, offset: 4095, size: 60 });
+    await liar.turn();
+    await liar.backendIs('5', '6');
+    expect(vif.arrivals().map(({ status }) => status)).to.deep.equal(new Array(64).fill(60));
+    await liar.close();
+    await vif.close();
   });
 
   it('gives nothing of other frames to a guest: what lies behind a short one in its buffer is the guest’s own (XSA-216, XSA-403)', async () => {

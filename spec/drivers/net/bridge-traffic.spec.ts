@@ -71,6 +71,32 @@ onLans('guests on one bridge', ({ backend, station }) => {
     await Promise.all([a, b].map(({ nic }) => nic.close()));
   });
 
+  it('send more large packets than the ring has room for in segments, to a backend that takes none: each as there is room for all of it', async () => {
+    const bridge = await backend({ 'feature-gso-tcpv4': false });
+    const [a, b] = [await station(bridge, { mtu: 9000 }), await station(bridge, { mtu: 9000 })];
+    b.nic.send(frameOf({ to: a.mac, from: b.mac, length: 60, fill: 0 }));
+    await a.came(1);
+    const large = (count: number, size: number) => {
+      const bytes = packetOf({ to: b.mac, from: a.mac, payload: count * size, blank: true });
+      return { bytes, checksum: checksum.blank, gso: { type: gsoType.tcpv4, size } };
+    };
+    const lengths: number[] = [];
+    for (const [count, size] of [
+      [40, 1000],
+      [15, 4043],
+      [8, 8000],
+    ] as const) {
+      for (let i = 0; i < 2; i++) {
+        await a.nic.sendAll(Array.from({ length: 10 }, () => large(count, size)));
+        lengths.push(...new Array<number>(10 * count).fill(54 + size));
+        await b.came(lengths.length);
+      }
+    }
+    expect(b.received.map(({ length }) => length)).to.deep.equal(lengths);
+    expect(() => a.nic.send(large(600, 100))).to.throw(RangeError, '256 slots');
+    await Promise.all([a, b].map(({ nic }) => nic.close()));
+  });
+
   it('all get a broadcast as they take it: a checksum that is finished for one is not finished under the other’s', async () => {
     const bridge = await backend();
     const plain = { checksum4: false, checksum6: false };

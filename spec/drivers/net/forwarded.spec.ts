@@ -1,12 +1,15 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { Subscription } from 'rxjs';
 import {
   type Domain,
   type Domid,
   type GrantRef,
   GrantTable,
+  type Page,
   type SharedPage,
   serveDevices,
+  XenError,
 } from '../../../core/index.js';
 import { NetBackend } from '../../../drivers/net/backend.js';
 import { type Bridge, type BridgePort, Bridges } from '../../../drivers/net/bridge.js';
@@ -21,7 +24,7 @@ import { gsoType } from '../../../drivers/net/wire.js';
 import { frameOf } from './frames.js';
 import { onLans } from './lan.js';
 import lan from './lan.module.js';
-import type { RawVif, RxResponse } from './raw-vif.js';
+import { RawVif, type RxResponse } from './raw-vif.js';
 
 const [okay, error] = [0, -1];
 const flag = { csumBlank: 1, more: 4 };
@@ -50,7 +53,7 @@ interface Part {
 const fullParts = (length: number): readonly Part[] =>
   Array.from({ length: Math.ceil(length / PAGE) }, (_, i) => ({ size: Math.min(PAGE, length - i * PAGE), offset: 0 }));
 
-onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) => {
+onLans('a large frame, which goes from guest to guest', ({ station, raw, rig, log }) => {
   let domain: Domain;
   let bridge: Bridge;
   let vif: RawVif;
@@ -129,8 +132,8 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
   };
 
   /** A receiver made by hand, that the bridge knows, with buffers of which some may be none. */
-  const receiver = async (domid: Domid, buffers: number, bad?: number) => {
-    const other = await raw(domid, { mac: '00:16:3e:77:77:77', mtu: 65000 });
+  const receiver = async (domid: Domid, buffers: number, bad?: number, made?: RawVif) => {
+    const other = made ?? (await raw(domid, { mac: '00:16:3e:77:77:77', mtu: 65000 }));
     const into = other.share1(buffers);
     const post = (): void => {
       into.refs.forEach((ref, i) => {
@@ -148,6 +151,20 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
         return status < 0 ? [] : [...into.bytes.slice(at, at + status)];
       });
     return { other, into, post, bytesOf };
+  };
+
+  /** All pages that the backend's domain can still have. */
+  const hoardPages = (): readonly Page[] => {
+    const hoard: Page[] = [];
+    for (let run = 1024; run >= 1; ) {
+      try {
+        hoard.push(domain.get(GrantTable).alloc(run));
+      } catch (error) {
+        if (!(error instanceof XenError)) throw error;
+        run >>= 1;
+      }
+    }
+    return hoard;
   };
 
   it('arrives byte for byte, in the slots that one copied in whole would fill, whatever its size and its own slots are', async () => {
@@ -261,6 +278,105 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
     await Promise.all([vif.close(), other.close()]);
   });
 
+  for (const ends of ['two guests', 'one guest at both ends']) {
+    it(`is answered slot for slot by what each page allows, whatever becomes of it in between, with ${ends}`, async () => {
+      const domid = await setUp();
+      const { machine } = rig();
+      let sender = vif;
+      let made: RawVif | undefined;
+      if (ends !== 'two guests') {
+        const guest = await machine.guest('both');
+        const options = { backend: domid, mtu: 65000 };
+        sender = await RawVif.connect(machine, guest, options);
+        made = await RawVif.connect(machine, guest, { ...options, devid: 1, mac: '00:16:3e:77:77:77' });
+      }
+      const { other, into } = await receiver(domid, 24, undefined, made);
+      const toRevoke: SharedPage[] = [];
+      const meddler = new Watcher(() => {
+        for (const page of toRevoke) page[Symbol.dispose]();
+      });
+      join(meddler, elsewhere);
+      const kind = fc.oneof({ weight: 8, arbitrary: fc.constant('good') }, fc.constantFrom('none', 'revoked'));
+      const plan = fc.record({
+        packets: fc.array(fc.array(kind, { minLength: 1, maxLength: 4 }), { minLength: 1, maxLength: 5 }),
+        revokedAt: fc.nat(4),
+        noBuffers: fc.uniqueArray(fc.nat(23), { maxLength: 4 }),
+      });
+      const run = async ({ packets, revokedAt, noBuffers }: typeof plan extends fc.Arbitrary<infer T> ? T : never) => {
+        for (const [i, ref] of into.refs.entries()) other.post(noBuffers.includes(i) ? 0x00ffffff : ref);
+        other.push();
+        const kept: SharedPage[] = [];
+        const share = (bytes: Uint8Array, among = kept): number => {
+          const page = sender.share1();
+          page.bytes.set(bytes);
+          among.push(page);
+          return page.ref;
+        };
+        const statuses: number[] = [];
+        const slots: { readonly status: number; readonly bytes: Uint8Array }[] = [];
+        for (const [i, kinds] of packets.entries()) {
+          if (i === Math.min(revokedAt, packets.length - 1)) {
+            sender.put({ gref: share(packetOf(60, elsewhere)), size: 60 });
+            statuses.push(okay);
+          }
+          const bytes = packetOf(kinds.length * PAGE);
+          for (const [j, how] of kinds.entries()) {
+            const part = bytes.subarray(j * PAGE, (j + 1) * PAGE);
+            const gref = how === 'none' ? 0x00fffff0 : share(part, how === 'revoked' ? toRevoke : kept);
+            const flags = j < kinds.length - 1 ? flag.more : 0;
+            sender.put({ gref, flags, size: j === 0 ? bytes.length : PAGE });
+            statuses.push(kinds.every((one) => one === 'good') ? okay : error);
+            // Without its head it goes nowhere.
+            if (kinds[0] === 'none') continue;
+            slots.push({ status: how === 'good' && !noBuffers.includes(slots.length) ? PAGE : error, bytes: part });
+          }
+        }
+        await sender.turn();
+        expect(sender.statuses()).to.deep.equal(statuses);
+        const came = other.arrivals();
+        expect(came.map(({ status }) => status)).to.deep.equal(slots.map(({ status }) => status));
+        for (const [i, { status, bytes }] of slots.entries()) {
+          const buffer = into.bytes.subarray(i * PAGE, (i + 1) * PAGE);
+          if (status > 0) expect(Buffer.compare(buffer, bytes), `slot ${i}`).to.equal(0);
+        }
+        toRevoke.length = meddler.received.length = 0;
+        expect([into, ...kept].map(({ inUse }) => inUse)).not.to.include(true);
+        for (const page of kept) page[Symbol.dispose]();
+        other.rxProd -= 24 - came.length;
+      };
+      await fc.assert(fc.asyncProperty(plan, run), { numRuns: 50 });
+      expect(log).to.deep.equal(log.filter((line) => line.startsWith('drops a frame: bad-grant')));
+      expect(lists).to.be.above(0);
+      await Promise.all([...new Set([vif, sender, other])].map((one) => one.close()));
+    });
+  }
+
+  it('takes no page to find out whose fault it was: a backend that has none left answers both of them', async () => {
+    const domid = await setUp();
+    const { other, post, bytesOf } = await receiver(domid, 16, 1);
+    const bytes = packetOf(3 * PAGE);
+    post();
+    other.push();
+    put(bytes, fullParts(3 * PAGE));
+    pages.bytes.set(bytes, 4 * PAGE);
+    vif.put({ gref: pages.refs[4] as GrantRef, flags: flag.more, size: 2 * PAGE });
+    const revoked = vif.share1();
+    vif.put({ gref: revoked.ref, size: PAGE });
+    const meddler = new Watcher(() => revoked[Symbol.dispose]());
+    join(meddler, elsewhere);
+    put(packetOf(60, elsewhere), fullParts(60), 8);
+    const hoard = hoardPages();
+    await vif.turn();
+    for (const page of hoard) page[Symbol.dispose]();
+    expect(vif.statuses()).to.deep.equal([okay, okay, okay, error, error, okay]);
+    expect(vifOf(0).statistics.dropped['bad-grant']).to.equal(1);
+    expect(vifOf(1).statistics.dropped['bad-grant']).to.equal(1);
+    const came = other.arrivals();
+    expect(came.map(({ status }) => status)).to.deep.equal([PAGE, error, PAGE, PAGE, error]);
+    expect(Buffer.compare(Uint8Array.from(bytesOf(came.slice(2, 3), 2)), bytes.subarray(2 * PAGE))).to.equal(0);
+    await Promise.all([vif.close(), other.close()]);
+  });
+
   it('is copied in whole for a port that is no guest’s, for who looks on at its receiver, and for several receivers', async () => {
     const domid = await setUp();
     const { other, post, bytesOf } = await receiver(domid, 16);
@@ -288,6 +404,28 @@ onLans('a large frame, which goes from guest to guest', ({ station, raw, rig }) 
     expect(Buffer.compare(Uint8Array.from(bytesOf(came, 3)), Buffer.concat([toGuest, toAll]))).to.equal(0);
     expect(lists).to.equal(0);
     looking.unsubscribe();
+    await Promise.all([vif.close(), other.close()]);
+  });
+
+  it('is whole for who begins to look on at its sender while it is on its way', async () => {
+    const domid = await setUp();
+    const { other, post, bytesOf } = await receiver(domid, 16);
+    post();
+    other.push();
+    const seen: Uint8Array[] = [];
+    const looking = new Subscription();
+    join(
+      new Watcher(() => looking.add(vifOf(0).passing$.subscribe(({ frame }) => seen.push(frame.copy())))),
+      elsewhere,
+    );
+    const bytes = packetOf(2 * PAGE);
+    put(packetOf(60, elsewhere), fullParts(60));
+    put(bytes, fullParts(bytes.length), 1);
+    await vif.turn();
+    looking.unsubscribe();
+    expect(vif.statuses()).to.deep.equal([okay, okay, okay]);
+    expect(seen).to.deep.equal([bytes]);
+    expect(Buffer.compare(Uint8Array.from(bytesOf(other.arrivals())), bytes)).to.equal(0);
     await Promise.all([vif.close(), other.close()]);
   });
 
