@@ -1,3 +1,4 @@
+// Long, since what is noted of a packet by number is written, read and answered in one place.
 import { Subscription } from 'rxjs';
 import {
   type BackGrants,

@@ -1,4 +1,4 @@
-// What Xen's advisories say of rings, pages and states, where the specs of packets and handshakes do not come to it.
+// What Xen’s advisories say of rings, pages and states, where the specs of packets and handshakes do not come to it; long, as they are many.
 import { expect } from 'chai';
 import { connection, type Domain, type Domid, GrantTable, type SharedPage, XenStore } from '../../../core/index.js';
 import { NetFrontend } from '../../../drivers/net/frontend.js';

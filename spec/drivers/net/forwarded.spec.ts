@@ -1,3 +1,4 @@
+// Long, since all is looked at from the same scene: a sender, a receiver, and ports that meddle in between.
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { Subscription } from 'rxjs';
