@@ -59,7 +59,8 @@ const declaredOptions = (options: MachineOptions): readonly Declared[] =>
     if (declared.value === undefined) return { name, option: new Option(`--${name}`, declared.description) };
     const option = new Option(`--${name} <${declared.value}>`, declared.description);
     option.argParser(parsing(name, declared.parse));
-    if (declared.default !== undefined) option.default(declared.default);
+    // What is written for nothing would be shown as two quotes.
+    if (declared.default !== undefined) option.default(declared.default, declared.default === '' ? 'none' : undefined);
     return { name, option };
   });
 

@@ -41,7 +41,7 @@ export const attachment = {
     },
     rate: {
       value: 'RATE',
-      description: "what the guest may send, as in xl's configuration: 10MB/s, 800Kb/s@20ms; no limit without it",
+      description: "what the guest may send, as in xl's configuration: 10MB/s, 800Kb/s@20ms",
       parse: (text: string): string => {
         parseXlRate(text);
         return text;
