@@ -36,7 +36,8 @@ export interface EventCalls {
 
 /**
  * The event-channel call as a guest makes it (`HYPERVISOR_event_channel_op`): a command and its structure, which the results are written
- * into: for who has bytes of a guest's, or puts the same to this Xen and to another. 0, or what the command answers; -ENOSYS another command, -EFAULT a structure that is not there as a whole.
+ * into: for who has bytes of a guest's, or puts the same to this Xen and to another. 0, or what the command answers; -ENOSYS another command,
+ * -EFAULT a structure that is not there as a whole.
  * @param arg the guest's memory from the structure on; undefined for a pointer to nowhere
  */
 export const eventChannelOp = (
