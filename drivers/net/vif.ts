@@ -111,9 +111,9 @@ export class Vif implements BridgePort, Disposable {
       this.statistics.drop('not-joined');
       return;
     }
-    // Who looks on sees whole frames; one that cannot be had goes no further.
-    if (this.#passing$.observed && !frame.fetch()) return;
-    if (this.#passing$.observed)
+    if (this.#passing$.observed) {
+      // Who looks on sees whole frames; one that cannot be had goes no further.
+      if (!frame.fetch()) return;
       this.#passing$.next({
         direction: 'rx',
         frame,
@@ -121,6 +121,7 @@ export class Vif implements BridgePort, Disposable {
         slots: Math.ceil(frame.length / 4096),
         extras: frame.gsoType === gsoType.none ? 0 : 1 << extraType.gso,
       });
+    }
     const { bytes, offset, length } = frame;
     const queues = this.#rx.length;
     (this.#rx[queues === 1 ? 0 : flowOf(bytes, offset, length) % queues] as VifRx).deliver(frame);

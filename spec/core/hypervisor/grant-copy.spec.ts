@@ -507,18 +507,9 @@ describe('copying granted pages (grant_table.c gnttab_copy)', () => {
     }
 
     it('from reference to reference mark both entries in use while they copy, when another thread may look', () => {
-      const { words, frames, frameTable, bytes } = hypervisor.memory;
+      const { words } = hypervisor.memory;
       const dest = grant(hypervisor, dom3, dom2);
-      Object.defineProperty(hypervisor.memory, 'frames', { value: frames * 2 });
-      const seeing = new GrantCopy(
-        hypervisor.memory,
-        new Lock(hypervisor.memory),
-        hypervisor.frames,
-        new GrantPins(hypervisor.memory, hypervisor.grantEntries, hypervisor.frames),
-      );
-      const beyond = bytes.length / PAGE_SIZE;
-      words[frameTable + beyond * 2] = (dom1 + 1) | (frameKind.page << 16);
-      words[hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom1), ref) + 1] = beyond;
+      const seeing = trapping();
       list.add(ref, 0, dest.ref, 0, 1);
       expect(() => seeing.forwardList(dom2, dom1, dom3, list)).to.throw('out of bounds');
       const entry = hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom3), dest.ref);
@@ -526,8 +517,8 @@ describe('copying granted pages (grant_table.c gnttab_copy)', () => {
       expect((words[entry] as number) & 0xffff).to.equal(gtf.permitAccess | gtf.reading | gtf.writing);
     });
 
-    /** What the entry's flags are while the bytes move: the granted frame lies beyond the memory, so that moving them traps. */
-    const flagsWhile = (toPeer: boolean): number => {
+    /** What copies from a frame that lies beyond the memory, which `ref` grants from now on: moving its bytes traps. */
+    const trapping = (): GrantCopy => {
       const { words, frames, frameTable, bytes } = hypervisor.memory;
       Object.defineProperty(hypervisor.memory, 'frames', { value: frames * 2 });
       const seeing = new GrantCopy(
@@ -539,6 +530,12 @@ describe('copying granted pages (grant_table.c gnttab_copy)', () => {
       const beyond = bytes.length / PAGE_SIZE;
       words[frameTable + beyond * 2] = (dom1 + 1) | (frameKind.page << 16);
       words[hypervisor.grantEntries.entry(hypervisor.memory.slotOf(dom1), ref) + 1] = beyond;
+      return seeing;
+    };
+
+    /** What the entry's flags are while the bytes move. */
+    const flagsWhile = (toPeer: boolean): number => {
+      const seeing = trapping();
       list.add(ref, 0, own, 0, 1);
       expect(() => seeing.copyList(dom2, dom1, list, toPeer)).to.throw('out of bounds');
       return flagsOf(ref);
