@@ -5,7 +5,7 @@ import { ForwardingTable } from './forwarding-table.js';
 import { checksum, type Frame } from './frame.js';
 import { Headers } from './headers.js';
 import type { PortStatistics } from './port-statistics.js';
-import { ETHERNET_HEADER, type Offloads, PACKET_PAGES, VLAN_HEADER } from './protocol.js';
+import { ETHERNET_HEADER, type Offloads, PACKET_PAGES, takesBlank, takesGso, VLAN_HEADER } from './protocol.js';
 import { Segmenter } from './segmenter.js';
 import { gsoType } from './wire.js';
 
@@ -135,7 +135,7 @@ export class Bridge {
     const { offloads, statistics } = port;
     this.#untold[to] = true;
     if (frame.gsoType !== gsoType.none) {
-      if (!(frame.gsoType === gsoType.tcpv4 ? offloads.gso4 : offloads.gso6)) {
+      if (!takesGso(offloads, frame.gsoType)) {
         this.#cut(frame, port);
         return;
       }
@@ -149,7 +149,7 @@ export class Bridge {
         statistics.drop('bad-checksum');
         return;
       }
-      if (!(this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)) {
+      if (!takesBlank(offloads, this.#headers.version)) {
         if (!frame.fetch()) return;
         // Ports before this one may have yet to copy it, as it was.
         if (this.#flooding) this.#flush();

@@ -9,7 +9,16 @@ import { keyText$ } from './key-text.js';
 import { type Mac, parseMac } from './mac.js';
 import { NicRx, type RxError } from './nic-rx.js';
 import { NicTx, type WritePart } from './nic-tx.js';
-import { ETHERNET_HEADER, MAX_PACKET, type Offloads, offloadsOf, VLAN_HEADER, type vif } from './protocol.js';
+import {
+  ETHERNET_HEADER,
+  MAX_PACKET,
+  type Offloads,
+  offloadsOf,
+  takesBlank,
+  takesGso,
+  VLAN_HEADER,
+  type vif,
+} from './protocol.js';
 import { Segmenter } from './segmenter.js';
 import { type GsoType, gsoType } from './wire.js';
 
@@ -209,7 +218,8 @@ export class Nic implements Disposable {
     this.#check(bytes, gso);
     const { offloads } = this;
     if (gso !== undefined) {
-      if (this.#takes(gso.type)) return this.#transmit(bytes, 0, bytes.length, checksum.blank, gso.type, gso.size);
+      if (takesGso(this.offloads, gso.type))
+        return this.#transmit(bytes, 0, bytes.length, checksum.blank, gso.type, gso.size);
       return this.#cut(bytes, gso, this.#slotsOf(frame));
     }
     const { length } = bytes;
@@ -218,8 +228,7 @@ export class Nic implements Disposable {
     this.#source.set(bytes);
     if (!this.#headers.parse(this.#source, 0, length))
       throw new RangeError('a frame whose checksum is to be finished must hold a TCP or UDP datagram');
-    if (this.#headers.version === 4 ? offloads.checksum4 : offloads.checksum6)
-      return this.#transmit(bytes, 0, length, sum);
+    if (takesBlank(offloads, this.#headers.version)) return this.#transmit(bytes, 0, length, sum);
     writeChecksum(this.#source, this.#headers);
     return this.#transmit(this.#source, 0, length, checksum.validated);
   }
@@ -232,18 +241,13 @@ export class Nic implements Disposable {
       throw new RangeError(`the backend takes no frames above 4096 bytes, like these ${bytes.length}`);
   }
 
-  /** Whether the backend takes large packets as they are. */
-  #takes(type: GsoType): boolean {
-    return type === gsoType.tcpv4 ? this.offloads.gso4 : this.offloads.gso6;
-  }
-
   /** Slots that a frame takes at most. */
   #slotsOf(frame: OutgoingFrame): number {
     const bytes = bytesOf(frame);
     const { length } = bytes;
     const gso = frame instanceof Uint8Array ? undefined : frame.gso;
     const headers = this.#headers;
-    if (gso === undefined || this.#takes(gso.type) || !headers.parse(bytes, 0, length))
+    if (gso === undefined || takesGso(this.offloads, gso.type) || !headers.parse(bytes, 0, length))
       return Math.ceil(length / PAGE_SIZE) + 1;
     const data = headers.end - headers.payload;
     return (

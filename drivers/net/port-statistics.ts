@@ -15,6 +15,9 @@ export const dropReasons = [
 ] as const;
 export type DropReason = (typeof dropReasons)[number];
 
+/** What the log says of the first frame that is dropped for a reason. */
+export const droppedText = (reason: DropReason): string => `drops a frame: ${reason}; more are only counted`;
+
 /** What has gone through a port of a bridge since it was made; `received` is what came in from its side. */
 export class PortStatistics {
   received = 0;

@@ -3,6 +3,8 @@ import { creditRing, flag, packetRing, protocol, text, uint } from '../../core/i
 import { macKey } from './mac.js';
 import {
   EXTRA_MORE,
+  type GsoType,
+  gsoType,
   netifExtraInfo,
   netifRsp,
   netifRxRequest,
@@ -138,6 +140,13 @@ export const offloadsOf = (keys: {
     gso6: sg && checksum6 && keys['feature-gso-tcpv6'],
   };
 };
+
+/** Whether large packets of a type are taken as they are. */
+export const takesGso = ({ gso4, gso6 }: Offloads, type: GsoType): boolean => (type === gsoType.tcpv4 ? gso4 : gso6);
+
+/** Whether blank checksums over a version of IP are taken as they are. */
+export const takesBlank = ({ checksum4, checksum6 }: Offloads, version: number): boolean =>
+  version === 4 ? checksum4 : checksum6;
 
 /** Nothing but whole frames of up to a page. */
 export const noOffloads: Offloads = { sg: false, gso4: false, gso6: false, checksum4: false, checksum6: false };

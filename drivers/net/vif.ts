@@ -4,7 +4,7 @@ import type { Bridge, BridgePort, BridgeSide } from './bridge.js';
 import { flowOf } from './flow.js';
 import type { Frame } from './frame.js';
 import { MulticastFilter } from './multicast-filter.js';
-import { type DropReason, PortStatistics } from './port-statistics.js';
+import { type DropReason, droppedText, PortStatistics } from './port-statistics.js';
 import { type Offloads, offloadsOf, type vif } from './protocol.js';
 import type { Rate } from './rate-limit.js';
 import { rxFlagsOf, VifRx } from './vif-rx.js';
@@ -156,11 +156,7 @@ export class Vif implements BridgePort, Disposable {
   /** Names in the log what is dropped, once for each reason; a filter that its guest has asked for is none. */
   #tell(reason: DropReason): void {
     if (reason === 'not-joined') return;
-    this.#log.write({
-      level: 'warning',
-      source: this.#source,
-      text: `drops a frame: ${reason}; more are only counted`,
-    });
+    this.#log.write({ level: 'warning', source: this.#source, text: droppedText(reason) });
   }
 
   #onStalled(stalled: boolean): void {

@@ -3,6 +3,7 @@ import { inject, injectable, optional } from 'inversify';
 import { Clock, CommandLine, Domain, GrantTable, Log, Program, Reporter } from '../../../core/index.js';
 import { Bridges } from '../bridge.js';
 import { readCapture } from '../pcap-reader.js';
+import { droppedText } from '../port-statistics.js';
 import { PACKET_PAGES } from '../protocol.js';
 import { ReplayPort } from '../replay-port.js';
 import { type BridgeCommandLine, bridgeCommandLine } from './bridge-command-line.js';
@@ -64,8 +65,7 @@ export class Uplinks extends Program {
 
   async #openTap(options: TapPortOptions): Promise<void> {
     const onDropped: TapPortOptions['onDropped'] = (reason) => {
-      const text = `drops a frame: ${reason}; more are only counted`;
-      this.#log.write({ level: 'warning', source: options.name, text });
+      this.#log.write({ level: 'warning', source: options.name, text: droppedText(reason) });
     };
     const onLost = (why: string): void => {
       const text = `the TAP device is gone, and nothing goes through it any more: ${why}`;
